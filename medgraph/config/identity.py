@@ -1,0 +1,36 @@
+"""A configuration as text, as an identity, and as a place on disk."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from medgraph.config.schema import ExperimentConfig
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """Plain nested dictionary of a configuration: what checkpoints, YAML and hashes are made of."""
+    return dataclasses.asdict(config)
+
+
+def to_yaml(config: ExperimentConfig) -> str:
+    """YAML text that `parse` reads back with ``config=``."""
+    return OmegaConf.to_yaml(OmegaConf.create(to_dict(config)))
+
+
+def config_hash(config: ExperimentConfig) -> str:
+    """8 hex digits that identify what is computed: where it is stored, hardware and progress display do not count."""
+    content = to_dict(config)
+    content.pop("run")
+    content["trainer"] = {key: content["trainer"][key] for key in ("precision", "strategy", "devices", "num_nodes")}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:8]
+
+
+def run_dir(config: ExperimentConfig) -> Path:
+    """Stable folder of a run: ``<run.root>/<name>/<run.name or the configuration's hash>``."""
+    return Path(config.run.root) / config.name / (config.run.name or config_hash(config))

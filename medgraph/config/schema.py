@@ -1,0 +1,205 @@
+"""The dataclasses of a configuration. A field's text is its documentation; a default lives here and nowhere else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+STAGES = ("stage1", "stage2", "stage3")
+"""The stages of an experiment in their order; each is a field of `ExperimentConfig`."""
+
+
+@dataclass
+class DataConfig:
+    """Options that every data source has."""
+
+    name: str = "phantom"
+    """Which source; `DATA` lists the known ones."""
+    fraction: float = 1.0
+    """Share of the training images, in (0, 1]; shares are nested, so 10 % is contained in 40 %."""
+    extended: Literal["paraphrase", "context"] = "context"
+    """Extended answers that say the same in other words, or that add facts about the image."""
+    seed: int = 0
+    """Seed of the data (not of training): splits, questions, generated images."""
+
+
+@dataclass
+class PhantomConfig(DataConfig):
+    """Procedural images with independent generative factors; no files. See docs/phantom.md."""
+
+    num_train: int = 5000
+    """Training images at fraction 1."""
+    num_task: int = 150
+    """Images of the fixed set that stage 3 fine-tunes on."""
+    num_val: int = 200
+    """Validation images."""
+    num_test: int = 500
+    """Test images of combinations that occur in training."""
+    num_ood: int = 500
+    """Test images of held-out combinations."""
+    questions_per_image: int = 3
+    """Questions a record set asks about one image."""
+    num_modalities: int = 4
+    """How many of the modalities are used."""
+    num_areas: int = 4
+    """How many of the anatomical areas are used."""
+    num_findings: int = 4
+    """How many of the findings are used, `normal` included."""
+    holdout: float = 0.125
+    """Share of the (modality, area, finding) combinations kept for the ood split."""
+    entanglement: float = 0.0
+    """0: factors are independent; 1: the modality determines the area."""
+
+
+@dataclass
+class MedMATConfig(DataConfig):
+    """Images in the layout of the Med-MAT release (arXiv:2412.20070)."""
+
+    name: str = "medmat"
+    root: str = ""
+    """Folder that holds `Aggregated_Subsets/` and `med-mat/`; required."""
+    subsets: list[str] = field(default_factory=list)
+    """Subset numbers to read; empty: all that are there."""
+    ood_subsets: list[str] = field(default_factory=list)
+    """Subsets kept for the ood split; empty: chosen so that each element also occurs in training."""
+    max_per_subset: int = 3000
+    """Cap on the training images of a subset, balanced over its labels."""
+
+
+DATA: dict[str, type[DataConfig]] = {"phantom": PhantomConfig, "medmat": MedMATConfig}
+"""Data sources by name."""
+
+
+@dataclass
+class ModelConfig:
+    """Vision tower, projector and language model."""
+
+    name: str = "tiny"
+    """Preset; `MODELS` lists the known ones."""
+    vision: str = "tiny"
+    """`tiny`, or a Hugging Face vision tower by hub name or local path."""
+    llm: str = "tiny"
+    """`tiny`, or a Hugging Face causal language model by hub name or local path."""
+    weights: Literal["pretrained", "random"] = "pretrained"
+    """`random` keeps the architecture and drops the weights."""
+    projector: Literal["linear", "mlp2x_gelu"] = "mlp2x_gelu"
+    """Map from tower to language model width."""
+    vision_layer: int = -2
+    """Hidden state of the tower that is used; the blocks after it are removed."""
+    max_length: int = 2048
+    """Longest sequence in tokens, image tokens included; longer samples are refused by name."""
+
+
+MODELS: dict[str, ModelConfig] = {
+    "tiny": ModelConfig(vision_layer=-1, max_length=512),
+    "llava-1.5-7b": ModelConfig("llava-1.5-7b", "openai/clip-vit-large-patch14-336", "lmsys/vicuna-7b-v1.5"),
+    "llava-med-7b": ModelConfig("llava-med-7b", "openai/clip-vit-large-patch14", "huggyllama/llama-7b"),
+}
+"""Model presets by name."""
+
+
+@dataclass
+class StageConfig:
+    """One training stage. None means: the recipe of the model preset (`medgraph.training.recipes`)."""
+
+    steps: int | None = None
+    """Optimiser steps; 0 skips the stage. Set this or `epochs`."""
+    epochs: float | None = None
+    """Passes over the stage's images. Set this or `steps`."""
+    batch_size: int | None = None
+    """Images a step and device; also the number of nodes of a graph."""
+    accumulate: int = 1
+    """Batches an optimiser step."""
+    lr: float | None = None
+    """Peak learning rate of AdamW."""
+    warmup: float = 0.03
+    """Share of the steps with a linearly rising learning rate; cosine decay to 0 follows."""
+    weight_decay: float = 0.0
+    """AdamW weight decay of matrices; biases and norms have none."""
+    grad_clip: float = 1.0
+    """Largest gradient norm; 0 switches clipping off."""
+    train: list[str] | None = None
+    """Trainable parts out of vision, projector, llm."""
+    extended_lm: bool = False
+    """Also train the language model on the extended answers (the control with equal text)."""
+    alpha: float = 0.0
+    """Weight of the alignment loss."""
+
+
+@dataclass
+class TrainerConfig:
+    """Hardware and strategy, handed to Lightning."""
+
+    accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps", "tpu"] = "auto"
+    """Kind of device; `auto` takes the best one there is."""
+    devices: int | str = 1
+    """Number of devices, or `auto`."""
+    num_nodes: int = 1
+    """Machines."""
+    strategy: str = "auto"
+    """`auto`, `ddp`, …"""
+    precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed", "bf16-true"] = "auto"
+    """`auto`: bf16-mixed where the accelerator has it, else 32-true."""
+    threads: int = 1
+    """torch threads of one process on the CPU."""
+    num_workers: int = 0
+    """Data loader processes."""
+    checkpoint_every: int = 100
+    """Optimiser steps between checkpoints."""
+    log_every: int = 10
+    """Optimiser steps between logged values."""
+    progress: bool = True
+    """Progress bar (only on a terminal)."""
+
+
+@dataclass
+class EvalConfig:
+    """Evaluation after the last stage."""
+
+    batch_size: int = 64
+    """Questions a generation batch."""
+    max_new_tokens: int = 16
+    """Longest generated answer, in tokens."""
+    limit: int | None = None
+    """Questions per split; None: all."""
+    controls: bool = True
+    """Also answer without the image, so that the report can show what the text alone gives away."""
+
+
+@dataclass
+class RunConfig:
+    """Where results go."""
+
+    root: str = "runs"
+    """Folder of all runs."""
+    name: str | None = None
+    """Folder name of this run; None: a hash of the configuration, so that the same command resumes."""
+
+
+def _no_alignment() -> Any:
+    from medgraph.config.choices import head_config
+
+    return head_config("none")
+
+
+@dataclass
+class ExperimentConfig:
+    """A whole study run: data, model, alignment and the three stages of LLaVA-Med/ExGra-Med (arXiv:2410.02615)."""
+
+    name: str = "experiment"
+    """Name of the study; the first folder under `run.root`."""
+    seed: int = 0
+    """Seed of initialisation, order and noise."""
+    run: RunConfig = field(default_factory=RunConfig)
+    data: DataConfig = field(default_factory=PhantomConfig)
+    model: ModelConfig = field(default_factory=lambda: replace(MODELS["tiny"]))
+    alignment: Any = field(default_factory=_no_alignment)
+    """`name` and the constructor arguments of an alignment head; see `head_config`."""
+    stage1: StageConfig = field(default_factory=StageConfig)
+    """Alignment of the projector by language modelling."""
+    stage2: StageConfig = field(default_factory=StageConfig)
+    """Instruction tuning with alpha times the alignment loss."""
+    stage3: StageConfig = field(default_factory=StageConfig)
+    """Fine-tuning on the task set."""
+    trainer: TrainerConfig = field(default_factory=TrainerConfig)
+    eval: EvalConfig = field(default_factory=EvalConfig)

@@ -1,0 +1,94 @@
+"""What types cannot express: ranges and combinations."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import re
+from collections.abc import Callable
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any
+
+from medgraph.config.errors import ConfigError
+from medgraph.config.schema import STAGES, ExperimentConfig, MedMATConfig
+
+_RANGES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
+    (
+        "at least 1",
+        lambda value: value >= 1,
+        "data.num_* data.questions_per_image data.max_per_subset model.max_length stage?.batch_size stage?.accumulate "
+        "trainer.num_nodes trainer.threads trainer.*_every eval.batch_size eval.max_new_tokens eval.limit",
+    ),
+    (
+        "0 or more",
+        lambda value: value >= 0,
+        "data.seed stage?.steps stage?.epochs stage?.weight_decay stage?.grad_clip stage?.alpha trainer.num_workers",
+    ),
+    ("a number above 0", lambda value: value > 0, "stage?.lr"),
+    ("a share in (0, 1]", lambda value: 0 < value <= 1, "data.fraction"),
+    ("a share in [0, 1)", lambda value: 0 <= value < 1, "data.holdout stage?.warmup"),
+    ("a number in [0, 1]", lambda value: 0 <= value <= 1, "data.entanglement"),
+    ("an integer from 0 to 4294967295", lambda value: 0 <= value < 2**32, "seed"),
+    (
+        "a folder name of letters, digits and . _ + = -",
+        lambda value: re.fullmatch(r"(?!\.)[\w.+=-]+", value) is not None,
+        "name run.name",
+    ),
+    ("a folder", bool, "run.root"),
+)
+"""Expectation, test, and the patterns of the keys it is for; None is always allowed."""
+
+_PARTS = ("vision", "projector", "llm")
+
+
+def validate(config: ExperimentConfig) -> None:
+    """Check ranges and combinations.
+
+    Raises:
+        ConfigError: naming the key, the value and what is accepted.
+    """
+    for group, section in [("", config), *((f"{name}.", value) for name, value in vars(config).items())]:
+        if dataclasses.is_dataclass(section):
+            for name, value in vars(section).items():
+                _check_range(f"{group}{name}", value)
+    if isinstance(config.data, MedMATConfig):
+        _check_root(config.data.root)
+    for name in STAGES:
+        stage = getattr(config, name)
+        if stage.steps is not None and stage.epochs is not None:
+            raise ConfigError(f"{name}.steps={stage.steps} and {name}.epochs={stage.epochs}: set one of them")
+        for part in stage.train or ():
+            if part not in _PARTS:
+                raise ConfigError(f"{name}.train={part}: expected parts out of {', '.join(_PARTS)}")
+    _check_alignment(config)
+
+
+def _check_range(key: str, value: Any) -> None:
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ConfigError(f"{key}={value}: expected a finite number")
+    for expected, accepts, patterns in _RANGES:
+        if any(fnmatch(key, pattern) for pattern in patterns.split()) and value is not None and not accepts(value):
+            raise ConfigError(f"{key}={value}: expected {expected}")
+
+
+def _check_root(root: str) -> None:
+    if not root:
+        raise ConfigError("data.root is not set: data=medmat needs the folder that holds Aggregated_Subsets/ and "
+                          "med-mat/; add data.root=FOLDER")  # fmt: skip
+    if not Path(root).is_dir():
+        raise ConfigError(
+            f"data.root={root}: no such folder; expected the one that holds Aggregated_Subsets/ and med-mat/"
+        )
+
+
+def _check_alignment(config: ExperimentConfig) -> None:
+    from medgraph.alignment.options import make_head
+
+    name = config.alignment.name
+    try:
+        make_head(config.alignment)
+    except ValueError as error:
+        raise ConfigError(f"alignment={name}: {error}") from error
+    if name != "none" and not any(getattr(config, stage).alpha for stage in STAGES):
+        raise ConfigError(f"alignment={name} has no effect while every alpha is 0; add stage2.alpha=1")
