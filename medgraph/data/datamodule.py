@@ -1,0 +1,100 @@
+"""The LightningDataModule of a stage: conversations to train on, single questions to validate with."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import lightning as L
+from torch.utils.data import DataLoader
+
+from medgraph.data.collate import Tokens, collate_conversations, collate_questions
+from medgraph.data.loading import ConversationDataset, EpochSampler, ImageCache, QuestionDataset, ResumableLoader
+from medgraph.data.records import Corpus, Record
+
+
+class VQADataModule(L.LightningDataModule):
+    """Conversations of one split for training, questions of ``val`` for validation.
+
+    Its checkpoint state is the corpus' fingerprint: resuming on other data is refused.
+
+    Args:
+        corpus: splits and images.
+        split: the split to train on: ``train`` or ``task``.
+        tokens: tokenizer and sizes of the model.
+        images: cache of decoded images, shared by all stages of a run.
+        batch_size: images a batch and device.
+        seed: seed of the order.
+        views: text views that the alignment head wants.
+        extended_lm: also encode conversations with extended answers.
+        num_workers: loader processes.
+        eval_batch_size: questions a validation batch.
+        val_limit: validation questions to use.
+    """
+
+    def __init__(
+        self,
+        corpus: Corpus,
+        split: str,
+        tokens: Tokens,
+        images: ImageCache,
+        batch_size: int,
+        seed: int,
+        views: tuple[str, ...] = (),
+        extended_lm: bool = False,
+        num_workers: int = 0,
+        eval_batch_size: int = 64,
+        val_limit: int = 300,
+    ) -> None:
+        super().__init__()
+        self.corpus, self.split, self.tokens, self.images = corpus, split, tokens, images
+        self.batch_size, self.seed, self.num_workers, self.eval_batch_size = (
+            batch_size,
+            seed,
+            num_workers,
+            eval_batch_size,
+        )
+        self.views, self.extended_lm = views, extended_lm
+        self.validation: list[Record] = list(corpus.splits["val"])[:val_limit]
+        self.dataset = ConversationDataset(corpus.splits[split], images, seed)
+
+    def train_dataloader(self) -> ResumableLoader:
+        """Shuffled conversations; resumable in the middle of an epoch."""
+        return ResumableLoader(
+            self.dataset,
+            EpochSampler(len(self.dataset), self.batch_size, self.seed),
+            collate_fn=partial(
+                collate_conversations, tokens=self.tokens, views=self.views, extended_lm=self.extended_lm
+            ),
+            num_workers=self.num_workers,
+            persistent_workers=self.num_workers > 0,
+        )
+
+    def val_dataloader(self) -> DataLoader[Any]:
+        """Questions of the validation split."""
+        return question_loader(self.validation, self.images, self.tokens, self.eval_batch_size)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What the data was."""
+        return {"data": self.corpus.fingerprint()}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Refuse to resume on other data.
+
+        Raises:
+            ValueError: if the corpus is not the one the checkpoint was trained on.
+        """
+        if state_dict["data"] != (found := self.corpus.fingerprint()):
+            raise ValueError(
+                f"the checkpoint was trained on data {state_dict['data']}, the corpus now is {found}: restore the data "
+                "or start another run with run.name=…"
+            )
+
+
+def question_loader(
+    records: list[Record], images: ImageCache | None, tokens: Tokens, batch_size: int
+) -> DataLoader[Any]:
+    """Batches of single questions in order; None for images asks without them."""
+    return DataLoader(
+        QuestionDataset(records, images), batch_size=batch_size, collate_fn=partial(collate_questions, tokens=tokens)
+    )

@@ -1,0 +1,142 @@
+"""Data sets, samplers and the loader that resumes in the middle of an epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch.distributed as dist
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from medgraph.data.records import Corpus, Image, Record
+
+Key = tuple[int, int]
+"""(epoch, position): what the training sampler yields, so that a sample may vary by epoch and still be exact."""
+
+
+class ImageCache:
+    """Decoded images of one side length, kept as uint8 in memory.
+
+    Args:
+        corpus: where images come from.
+        side: pixels.
+        limit: bytes to keep; images beyond it are loaded again each time.
+    """
+
+    def __init__(self, corpus: Corpus, side: int, limit: int = 2 << 30) -> None:
+        self.corpus, self.side, self.limit = corpus, side, limit
+        self._images: dict[str, Image] = {}
+
+    def __call__(self, image: str) -> Image:
+        """Load an image: (side, side, 3) uint8."""
+        if image in self._images:
+            return self._images[image]
+        loaded = self.corpus.load_image(image, self.side)
+        if (len(self._images) + 1) * loaded.nbytes <= self.limit:
+            self._images[image] = loaded
+        return loaded
+
+
+class ConversationDataset(Dataset[tuple[Image, list[Record]]]):
+    """Images with all their records as turns, in an order that changes with the epoch.
+
+    Args:
+        records: records of one split; those of one image become one sample.
+        images: loads an image.
+        seed: seed of the order of turns.
+    """
+
+    def __init__(self, records: Sequence[Record], images: ImageCache, seed: int) -> None:
+        grouped: dict[str, list[Record]] = {}
+        for record in records:
+            grouped.setdefault(record.image_id, []).append(record)
+        self.samples, self.images, self.seed = list(grouped.values()), images, seed
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, key: Key) -> tuple[Image, list[Record]]:
+        epoch, index = key
+        records = self.samples[index]
+        order = np.random.default_rng((self.seed, epoch, index)).permutation(len(records))
+        return self.images(records[0].image), [records[i] for i in order]
+
+
+class QuestionDataset(Dataset[tuple[Image | None, Record]]):
+    """Single questions; without images for the control that answers from the text alone."""
+
+    def __init__(self, records: Sequence[Record], images: ImageCache | None) -> None:
+        self.records, self.images = records, images
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def __getitem__(self, index: int) -> tuple[Image | None, Record]:
+        record = self.records[index]
+        return (None if self.images is None else self.images(record.image)), record
+
+
+class EpochSampler(Sampler[Key]):
+    """Shuffle by (seed, epoch), share evenly over ranks, and start where a checkpoint left off.
+
+    Every rank gets the same number of samples: the epoch's tail that does not fill a batch on all ranks is left out
+    (and is in other epochs' heads), because graphs of different sizes would change the loss.
+
+    Args:
+        size: samples in the data set.
+        batch_size: samples of a batch and rank.
+        seed: seed of the order.
+    """
+
+    def __init__(self, size: int, batch_size: int, seed: int) -> None:
+        self.rank, self.ranks = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
+        self.num_batches = size // (batch_size * self.ranks)
+        if self.num_batches == 0:
+            raise ValueError(
+                f"{size} training images do not fill one batch of {batch_size} on {self.ranks} process(es); lower "
+                "batch_size or raise data.fraction"
+            )
+        self.size, self.batch_size, self.seed = size, batch_size, seed
+        self.epoch = self.skip_batches = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called by Lightning at the start of each epoch."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return self.num_batches * self.batch_size
+
+    def __iter__(self) -> Iterator[Key]:
+        order = np.random.default_rng((self.seed, self.epoch)).permutation(self.size)
+        mine = order[self.rank : self.num_batches * self.batch_size * self.ranks : self.ranks]
+        skip, self.skip_batches = self.skip_batches * self.batch_size, 0
+        return iter([(self.epoch, int(index)) for index in mine[skip:]])
+
+
+class ResumableLoader(DataLoader[Any]):
+    """A loader whose position in the epoch is part of Lightning's checkpoints.
+
+    Lightning saves ``state_dict()`` of every loader that has one. Skipped batches are never decoded.
+    """
+
+    sampler: EpochSampler
+
+    def __init__(self, dataset: ConversationDataset, sampler: EpochSampler, **options: Any) -> None:
+        super().__init__(dataset, sampler=sampler, batch_size=sampler.batch_size, **options)
+        self._done = 0
+
+    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
+        self._done = self.sampler.skip_batches
+        for batch in super().__iter__():
+            self._done += 1
+            yield batch
+
+    def state_dict(self) -> dict[str, int]:
+        """Batches of this epoch that were handed out."""
+        return {"epoch": self.sampler.epoch, "batches": self._done % self.sampler.num_batches}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Continue behind the batches that a checkpoint has seen."""
+        self.sampler.set_epoch(state["epoch"])
+        self.sampler.skip_batches = state["batches"]

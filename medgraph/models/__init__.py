@@ -1,0 +1,1 @@
+"""Vision towers, projectors, language models, and the MedVLM that joins them."""

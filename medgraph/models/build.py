@@ -1,0 +1,138 @@
+"""Models from configuration: the packaged tiny preset, or Hugging Face parts by name or local path."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from medgraph.config import ModelConfig
+from medgraph.models.medvlm import MedVLM
+from medgraph.models.projector import build_projector
+from medgraph.models.tokenizer import load_packaged_tokenizer, load_tokenizer, train_tokenizer
+from medgraph.models.vision import VisionTower, load_vision
+
+TINY_IMAGE, TINY_PATCH, TINY_WIDTH = 64, 8, 96
+
+
+def tiny_vision() -> nn.Module:
+    """A CLIP vision transformer of 0.4 M parameters for 64 x 64 images, random weights."""
+    from transformers import CLIPVisionConfig, CLIPVisionModel
+
+    return CLIPVisionModel(
+        CLIPVisionConfig(
+            hidden_size=TINY_WIDTH,
+            intermediate_size=2 * TINY_WIDTH,
+            num_hidden_layers=4,
+            num_attention_heads=4,
+            image_size=TINY_IMAGE,
+            patch_size=TINY_PATCH,
+            hidden_act="gelu",
+        )
+    )
+
+
+def tiny_llm(vocab_size: int) -> nn.Module:
+    """A LLaMA of 0.4 M parameters, random weights."""
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    return LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=vocab_size,
+            hidden_size=TINY_WIDTH,
+            intermediate_size=256,
+            num_hidden_layers=3,
+            num_attention_heads=4,
+            num_key_value_heads=4,
+            max_position_embeddings=1024,
+            tie_word_embeddings=True,
+            pad_token_id=0,
+            bos_token_id=1,
+            eos_token_id=2,
+        )
+    )
+
+
+def assets() -> Path:
+    """Folder of the tiny preset's packaged weights and tokenizer (made by experiments/pretrain_tiny.py)."""
+    return Path(str(resources.files("medgraph.models") / "assets"))
+
+
+def build_model(config: ModelConfig, texts: Iterable[str]) -> MedVLM:
+    """Build the model of a configuration.
+
+    Args:
+        config: names and options of the parts.
+        texts: text of the training data. Where the tiny preset's tokenizer would have to spell it, a new one is
+            trained on it, and each embedding starts as the mean of the pieces it replaces.
+
+    Returns:
+        The model in float32 on the CPU, in evaluation mode.
+    """
+    random = config.weights == "random"
+    if config.vision == "tiny":
+        tower = tiny_vision()
+        if not random:
+            _load(tower, assets() / "vision.safetensors")
+        vision = VisionTower(tower, config.vision_layer, (0.5,) * 3, (0.25,) * 3)
+    else:
+        vision = load_vision(config.vision, config.vision_layer, random)
+    llm, tokenizer = _tiny_language(texts, random) if config.llm == "tiny" else _hub_language(config.llm, random)
+    projector = build_projector(config.projector, vision.width, llm.get_input_embeddings().weight.shape[1])
+    return MedVLM(vision, projector, llm, tokenizer).eval()
+
+
+def _load(module: nn.Module, file: Path) -> None:
+    from safetensors.torch import load_file
+
+    module.load_state_dict({name: value.float() for name, value in load_file(file).items()}, strict=False)
+
+
+def _tiny_language(texts: Iterable[str], random: bool) -> tuple[Any, Any]:
+    texts = list(texts)
+    if random:
+        tokenizer = train_tokenizer(texts)
+        return tiny_llm(len(tokenizer)), tokenizer
+    tokenizer = load_packaged_tokenizer(str(assets() / "tokenizer.json"))
+    llm: Any = tiny_llm(len(tokenizer))
+    _load(llm, assets() / "llm.safetensors")
+    if fertility(tokenizer, texts) > 2:
+        grown = train_tokenizer(texts)
+        move_embeddings(llm, tokenizer, grown)
+        tokenizer = grown
+    return llm, tokenizer
+
+
+def fertility(tokenizer: Any, texts: list[str]) -> float:
+    """Tokens a word: 1 for a tokenizer made for the text, 3 and more for one that spells it."""
+    tokens = sum(map(len, tokenizer(texts, add_special_tokens=False)["input_ids"]))
+    return tokens / max(1, sum(len(text.split()) for text in texts))
+
+
+def move_embeddings(llm: Any, old: Any, new: Any) -> None:
+    """Give a language model another tokenizer: each row becomes the mean of the old tokens that spell its text.
+
+    Args:
+        llm: model with tied embeddings for ``old``; changed in place.
+        old: tokenizer the model was trained with.
+        new: tokenizer with the same special tokens.
+    """
+    rows = llm.get_input_embeddings().weight.detach().clone()
+    texts = [new.decode([token]) for token in range(len(new))]
+    pieces = [old(text, add_special_tokens=False)["input_ids"] for text in texts]
+    llm.resize_token_embeddings(len(new), mean_resizing=False)
+    with torch.no_grad():
+        llm.get_input_embeddings().weight.copy_(torch.stack([rows[ids or [0]].mean(0) for ids in pieces]))
+
+
+def _hub_language(name: str, random: bool) -> tuple[Any, Any]:
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    tokenizer = load_tokenizer(name)
+    if random:
+        return AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(name)), tokenizer
+    return AutoModelForCausalLM.from_pretrained(name, dtype=torch.float32), tokenizer

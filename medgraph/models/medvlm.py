@@ -1,0 +1,123 @@
+"""MedVLM: a vision tower, a projector and a language model joined at the image tokens.
+
+It knows no loss but language modelling; alignment heads take what ``image_nodes`` and ``text_nodes`` return.
+
+Letters: B batch, T tokens, N image tokens, D width of the language model, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from medgraph.alignment.head import NodeSet
+from medgraph.data.collate import QuestionBatch, TokenBatch
+from medgraph.data.conversation import IGNORE, IMAGE_MARK
+from medgraph.models.vision import VisionTower
+
+PARTS = ("vision", "projector", "llm")
+
+
+class MedVLM(nn.Module):
+    """Vision encoder, projector and causal language model.
+
+    Args:
+        vision: tower that returns (B, N, D_v) patch features.
+        projector: maps (B, N, D_v) to (B, N, D).
+        llm: a Hugging Face causal language model.
+        tokenizer: its fast tokenizer, with an ``<image>`` token (which needs no row in the embedding table).
+    """
+
+    def __init__(self, vision: VisionTower, projector: nn.Module, llm: nn.Module, tokenizer: Any) -> None:
+        super().__init__()
+        self.vision, self.projector, self.llm = vision, projector, llm
+        self.tokenizer = tokenizer
+        self.image_token_id: int = tokenizer.convert_tokens_to_ids(IMAGE_MARK)
+
+    @property
+    def width(self) -> int:
+        """D, the width of the language model and of all graph nodes."""
+        return int(self._embedding.weight.shape[1])
+
+    @property
+    def _embedding(self) -> nn.Embedding:
+        return self.llm.get_input_embeddings()  # type: ignore[operator]
+
+    def encode_images(self, images: Tensor) -> Tensor:
+        """(B, 3, S, S) uint8 images to (B, N, D) tokens in the language model's input space."""
+        features = self.vision(images)
+        return self.projector(features.to(next(self.projector.parameters()).dtype))
+
+    def _embed(self, ids: Tensor, image_tokens: Tensor | None) -> Tensor:
+        """Token embeddings (B, T, D) with the image tokens spliced in."""
+        placeholder = ids == self.image_token_id
+        embeds = self._embedding(ids.masked_fill(placeholder, 0))
+        if image_tokens is None:
+            return embeds
+        return embeds.masked_scatter(placeholder.unsqueeze(-1), image_tokens.to(embeds.dtype))
+
+    def _hidden(self, embeds: Tensor, mask: Tensor) -> Tensor:
+        """Final hidden states (B, T, D) of the language model."""
+        return self.llm.get_decoder()(inputs_embeds=embeds, attention_mask=mask.long()).last_hidden_state  # type: ignore[operator]
+
+    def lm_loss(self, image_tokens: Tensor, batch: TokenBatch) -> Tensor:
+        """Mean next-token cross entropy over the supervised tokens of the batch.
+
+        The language model's head is applied to supervised positions only: the same loss and gradients as with all
+        logits, at a fraction of the memory.
+
+        Args:
+            image_tokens: (B, N, D) from ``encode_images``.
+            batch: conversations with labels.
+        """
+        assert batch.labels is not None
+        hidden = self._hidden(self._embed(batch.ids, image_tokens), batch.mask)
+        supervised = batch.labels[:, 1:] != IGNORE
+        logits = self.llm.get_output_embeddings()(hidden[:, :-1][supervised])  # type: ignore[operator]
+        return F.cross_entropy(logits.float(), batch.labels[:, 1:][supervised])
+
+    def image_nodes(self, image_tokens: Tensor, ids: Tensor) -> NodeSet:
+        """Graph nodes of images: the mean over the N projected tokens (ExGra-Med, arXiv:2410.02615)."""
+        return NodeSet(image_tokens.mean(1), image_tokens, None, ids)
+
+    def text_nodes(self, batch: TokenBatch, ids: Tensor) -> NodeSet:
+        """Graph nodes of texts: final hidden states of a text-only pass, averaged over real tokens.
+
+        The release averages over padding as well; that makes a node depend on its batch companions.
+        """
+        hidden = self._hidden(self._embed(batch.ids, None), batch.mask)
+        weight = batch.mask.unsqueeze(-1).to(hidden.dtype)
+        return NodeSet((hidden * weight).sum(1) / weight.sum(1), hidden, batch.mask, ids)
+
+    @torch.no_grad()
+    def generate(self, batch: QuestionBatch, max_new_tokens: int) -> list[str]:
+        """Answer questions greedily; the same text whatever the batch they are in.
+
+        Args:
+            batch: left-padded prompts, with or without images.
+            max_new_tokens: longest answer.
+        """
+        image_tokens = None if batch.images is None else self.encode_images(batch.images)
+        tokenizer = self.tokenizer
+        output = self.llm.generate(  # type: ignore[operator]
+            inputs_embeds=self._embed(batch.prompts.ids, image_tokens),
+            attention_mask=batch.prompts.mask.long(),
+            max_new_tokens=max_new_tokens,
+            do_sample=False,
+            eos_token_id=tokenizer.eos_token_id,
+            pad_token_id=tokenizer.pad_token_id,
+        )
+        return [text.strip() for text in tokenizer.batch_decode(output, skip_special_tokens=True)]
+
+    def set_trainable(self, parts: list[str]) -> None:
+        """Train the named parts out of ``PARTS`` and freeze the others."""
+        for name in PARTS:
+            part: nn.Module = getattr(self, name)
+            part.train(name in parts)
+            for parameter in part.parameters():
+                parameter.requires_grad_(name in parts)
+        if "vision" in parts:
+            self.vision._freeze_unused()

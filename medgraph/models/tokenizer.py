@@ -1,0 +1,83 @@
+"""Tokenizers: byte-level BPE trained offline for the tiny preset, Hugging Face ones by name or path otherwise."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from medgraph.data.conversation import IMAGE_MARK
+
+SPECIALS = ("<pad>", "<s>", "</s>", IMAGE_MARK)
+
+
+def train_tokenizer(texts: Iterable[str], vocab_size: int = 1024) -> Any:
+    """Train a byte-level BPE tokenizer that encodes any text and puts ``<s>`` first, as LLaMA's does.
+
+    Args:
+        texts: the corpus.
+        vocab_size: upper bound on the number of tokens, at least 260 (256 bytes and the special tokens).
+
+    Returns:
+        A fast Hugging Face tokenizer with ``<pad> <s> </s> <image>`` as tokens 0 to 3.
+    """
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+
+    if vocab_size < 260:
+        raise ValueError(f"vocab_size={vocab_size}: 256 bytes and {len(SPECIALS)} special tokens need at least 260")
+    model = Tokenizer(models.BPE(unk_token=None))
+    model.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    model.decoder = decoders.ByteLevel()
+    model.train_from_iterator(
+        texts,
+        trainers.BpeTrainer(
+            vocab_size=vocab_size,
+            special_tokens=list(SPECIALS),
+            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+            show_progress=False,
+        ),
+    )
+    return _wrap(model)
+
+
+def load_packaged_tokenizer(file: str) -> Any:
+    """Load the ``tokenizer.json`` of the tiny preset."""
+    from tokenizers import Tokenizer
+
+    return _wrap(Tokenizer.from_file(file))
+
+
+def _wrap(model: Any) -> Any:
+    from tokenizers import processors
+    from transformers import PreTrainedTokenizerFast
+
+    model.post_processor = processors.TemplateProcessing(
+        single="<s> $A", pair="<s> $A $B", special_tokens=[("<s>", model.token_to_id("<s>"))]
+    )
+    pad, bos, eos, image = SPECIALS
+    return PreTrainedTokenizerFast(
+        tokenizer_object=model,
+        pad_token=pad,
+        bos_token=bos,
+        eos_token=eos,
+        extra_special_tokens={"image_token": image},
+        clean_up_tokenization_spaces=False,
+    )
+
+
+def load_tokenizer(name: str) -> Any:
+    """Load a Hugging Face tokenizer by hub name or local path and make it fit: ``<image>`` and a padding token.
+
+    Raises:
+        ValueError: if the tokenizer is a slow one (no character offsets) or has no end-of-text token.
+    """
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(name)
+    if not tokenizer.is_fast:
+        raise ValueError(f"model.llm={name}: needs a fast tokenizer (tokenizer.json), labels are placed by its offsets")
+    if tokenizer.eos_token is None:
+        raise ValueError(f"model.llm={name}: its tokenizer has no end-of-text token, answers could not end")
+    tokenizer.add_special_tokens({"extra_special_tokens": [IMAGE_MARK]}, replace_extra_special_tokens=False)
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.unk_token or tokenizer.eos_token
+    return tokenizer

@@ -1,0 +1,1 @@
+"""Training: stages, recipes, checkpoints and whole runs."""

@@ -1,0 +1,192 @@
+"""What a run writes while it trains: ``metrics.csv``, one line a stage event on the terminal, throughput."""
+
+from __future__ import annotations
+
+import csv
+import json
+import logging
+import time
+import warnings
+from argparse import Namespace
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from lightning.pytorch.loggers import Logger
+from lightning.pytorch.utilities import rank_zero_only
+
+from medgraph.data.collate import ConversationBatch, QuestionBatch
+
+ROUTINE = (
+    ".*does not have many workers.*",
+    ".*smaller than the logging interval.*",
+    ".*module\\(s\\) in eval mode at the start of training.*",  # frozen parts are meant to be
+    ".*exists and is not empty.*",  # a resumed stage
+    ".*isinstance\\(treespec, LeafSpec.*",
+    ".*torch.jit.script. is deprecated.*",
+)
+"""Warnings of Lightning and torch that say nothing about the user's run."""
+
+
+class MetricsLogger(Logger):
+    """Appends logged values to ``metrics.jsonl`` so that a resumed run continues its curve.
+
+    Steps count over all stages: the first step of stage 2 follows the last of stage 1.
+
+    Args:
+        file: the JSON lines file.
+        stage: name of the stage, stored with each line.
+        offset: optimiser steps of the stages before.
+    """
+
+    def __init__(self, file: Path, stage: str, offset: int) -> None:
+        super().__init__()
+        self.file, self.stage, self.offset = file, stage, offset
+
+    @property
+    def name(self) -> str:
+        """Name of the stage."""
+        return self.stage
+
+    @property
+    def version(self) -> str:
+        """There is one version: a resumed run continues it."""
+        return ""
+
+    def forget_after(self, step: int) -> None:
+        """Drop this stage's lines behind a checkpoint's step: they will be computed again."""
+        lines = [line for line in read_metrics(self.file) if line["stage"] != self.stage or line["stage_step"] <= step]
+        self.file.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+
+    @rank_zero_only
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Append one line."""
+        values = {key: float(value) for key, value in metrics.items() if key != "epoch"}
+        done = (step or 0) + 1  # Lightning logs a step before it counts it
+        line = {"stage": self.stage, "stage_step": done, "step": self.offset + done, **values}
+        with self.file.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+
+    @rank_zero_only
+    def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
+        """The configuration is in ``config.yaml``."""
+
+
+def read_metrics(file: Path) -> list[dict[str, Any]]:
+    """All lines of ``metrics.jsonl``; a last line that a kill has torn is left out."""
+    if not file.exists():
+        return []
+    lines = []
+    for text in file.read_text(encoding="utf-8").splitlines():
+        try:
+            lines.append(json.loads(text))
+        except json.JSONDecodeError:
+            break
+    return lines
+
+
+def write_csv(source: Path, target: Path) -> None:
+    """Turn ``metrics.jsonl`` into a table with one row a step and empty cells where nothing was logged."""
+    lines = read_metrics(source)
+    columns = list(dict.fromkeys(key for line in lines for key in line))
+    with target.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, columns)
+        writer.writeheader()
+        writer.writerows(lines)
+
+
+class Throughput(L.Callback):
+    """Logs ``train/images_per_sec`` and ``train/tokens_per_sec``, and keeps the stage's totals over resumes.
+
+    Tokens are real ones of every pass: conversations (image tokens included), extended conversations, node texts.
+    Time is that of training steps; validation and checkpoints do not count.
+
+    Attributes:
+        totals: ``seconds``, ``images`` and ``tokens`` of the stage so far.
+    """
+
+    def __init__(self) -> None:
+        self.totals = {"seconds": 0.0, "images": 0.0, "tokens": 0.0}
+        self._logged = dict(self.totals)
+        self._tokens = torch.tensor(0)
+
+    def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: ConversationBatch, batch_idx: int) -> None:
+        """Start the clock of a step."""
+        self._start = time.perf_counter()
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: ConversationBatch, batch_idx: int
+    ) -> None:
+        """Count, and log when the trainer logs."""
+        passes = [batch.lm, *batch.texts.values(), *([batch.lm_extended] if batch.lm_extended else [])]
+        self._tokens = self._tokens + sum(tokens.mask.sum() for tokens in passes)
+        self.totals["seconds"] += time.perf_counter() - self._start
+        self.totals["images"] += len(batch.ids)
+        if trainer.global_step % trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
+            self._count_tokens()
+            seconds = self.totals["seconds"] - self._logged["seconds"]
+            for name in ("images", "tokens"):
+                rate = (self.totals[name] - self._logged[name]) / seconds
+                pl_module.log(f"train/{name}_per_sec", rate, batch_size=1)
+            self._logged = dict(self.totals)
+
+    def _count_tokens(self) -> None:
+        self.totals["tokens"] += float(self._tokens)
+        self._tokens = torch.zeros_like(self._tokens)
+
+    def state_dict(self) -> dict[str, float]:
+        """Totals for the checkpoint."""
+        self._count_tokens()
+        return dict(self.totals)
+
+    def load_state_dict(self, state_dict: dict[str, float]) -> None:
+        """Continue the totals."""
+        self.totals, self._logged = dict(state_dict), dict(state_dict)
+
+
+class Samples(L.Callback):
+    """Puts the first validation questions with images, truths and answers into TensorBoard.
+
+    Args:
+        count: how many questions.
+    """
+
+    def __init__(self, count: int = 8) -> None:
+        self.count = count
+
+    def on_validation_batch_end(
+        self,
+        trainer: L.Trainer,
+        pl_module: L.LightningModule,
+        outputs: Any,
+        batch: QuestionBatch,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Write images and a table of texts."""
+        from lightning.pytorch.loggers import TensorBoardLogger
+
+        if batch_idx or batch.images is None or trainer.sanity_checking:
+            return
+        for logger in trainer.loggers:
+            if isinstance(logger, TensorBoardLogger):
+                shown = list(zip(batch.records, outputs["answers"], strict=True))[: self.count]
+                rows = [f"| {record.question} | {record.answer} | {answer} |" for record, answer in shown]
+                table = "\n".join(["| question | truth | answer |", "|---|---|---|", *rows])
+                logger.experiment.add_images("val/images", batch.images[: self.count], trainer.global_step)
+                logger.experiment.add_text("val/answers", table, trainer.global_step)
+
+
+def quiet() -> None:
+    """Keep Lightning's and transformers' advertisements and routine notices away from the user's terminal."""
+    for name in ("lightning.pytorch.utilities.rank_zero", "lightning.pytorch.accelerators.cuda"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    for message in ROUTINE:
+        warnings.filterwarnings("ignore", message=message)
+    import transformers
+
+    transformers.utils.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
+    torch.set_float32_matmul_precision("high")

@@ -1,0 +1,128 @@
+"""The LightningModule of one stage: language modelling, plus alpha times an alignment loss where there is a head."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import lightning as L
+import torch
+from torch import Tensor, nn
+from torchmetrics import MeanMetric
+
+from medgraph.alignment.head import AlignmentHead, AlignmentInput
+from medgraph.config import StageConfig
+from medgraph.data.collate import ConversationBatch, QuestionBatch
+from medgraph.evaluation.scoring import strict_score
+from medgraph.models.medvlm import MedVLM
+
+
+class StageModule(L.LightningModule):
+    """One training stage of a `MedVLM`.
+
+    Checkpoints hold what is trained, the alignment head, and every source of randomness; frozen parts come from the
+    base model. Logged: ``train/loss``, ``train/lm``, ``train/lm_extended``, ``train/align`` and ``train/align/<term>``,
+    ``train/lr``, ``val/accuracy`` (strict score of generated short answers, in [0, 1]).
+
+    Args:
+        vlm: the model; the stage decides which of its parts train.
+        head: alignment head, already set up for the model's width; None trains without one.
+        stage: resolved options.
+        steps: optimiser steps of the whole stage.
+        seed: seed of the noise inside the head.
+        max_new_tokens: longest answer in validation.
+    """
+
+    def __init__(
+        self,
+        vlm: MedVLM,
+        head: AlignmentHead | None,
+        stage: StageConfig,
+        steps: int,
+        seed: int,
+        max_new_tokens: int,
+    ) -> None:
+        super().__init__()
+        self.vlm, self.stage, self.steps, self.max_new_tokens = vlm, stage, steps, max_new_tokens
+        self.head = head if head is not None and stage.alpha > 0 else None
+        self.noise = torch.Generator().manual_seed(seed)
+        self.val_accuracy = MeanMetric()
+        self.strict_loading = False
+        assert stage.train is not None
+        vlm.set_trainable(stage.train)
+
+    def training_step(self, batch: ConversationBatch, batch_idx: int) -> Tensor:
+        """Loss of one batch.
+
+        Raises:
+            FloatingPointError: if a term is not finite; names the term and the records of the batch.
+        """
+        image_tokens = self.vlm.encode_images(batch.images)
+        terms = {"lm": self.vlm.lm_loss(image_tokens, batch.lm)}
+        if batch.lm_extended is not None:
+            terms["lm_extended"] = self.vlm.lm_loss(image_tokens, batch.lm_extended)
+        loss = torch.stack(list(terms.values())).sum()
+        if self.head is not None:
+            texts = {view: self.vlm.text_nodes(text, batch.text_ids[view]) for view, text in batch.texts.items()}
+            images = self.vlm.image_nodes(image_tokens, batch.image_ids)
+            output = self.head(AlignmentInput(images, texts, self.noise))
+            loss = loss + self.stage.alpha * output.loss
+            terms["align"] = output.loss
+            terms |= {f"align/{name}": value for name, value in output.terms.items()}
+        if not torch.isfinite(loss):
+            bad = next((name for name, value in terms.items() if not torch.isfinite(value).all()), "loss")
+            raise FloatingPointError(
+                f"step {self.global_step}: train/{bad} is not finite for records {batch.ids}; lower "
+                "the learning rate or use trainer.precision=32-true. The last checkpoint is kept."
+            )
+        values = {"loss": loss, "lr": torch.tensor(self.optimizers().param_groups[0]["lr"]), **terms}  # type: ignore[union-attr]
+        self.log_dict({f"train/{name}": value.detach() for name, value in values.items()}, batch_size=len(batch.ids))
+        self.log("loss", loss.detach(), prog_bar=True, logger=False, batch_size=len(batch.ids))
+        return loss
+
+    def validation_step(self, batch: QuestionBatch, batch_idx: int) -> dict[str, list[str]]:
+        """Answer validation questions and score them strictly; callbacks get the answers."""
+        answers = self.vlm.generate(batch, self.max_new_tokens)
+        for record, answer in zip(batch.records, answers, strict=True):
+            self.val_accuracy.update(strict_score(record.answer, answer, record.answer_type, record.options))
+        self.log("val/accuracy", self.val_accuracy, prog_bar=True, batch_size=len(batch.records))
+        return {"answers": answers}
+
+    def configure_optimizers(self) -> Any:
+        """AdamW with decay on matrices only; linear warm-up and cosine decay to zero over the stage."""
+        assert self.stage.lr is not None
+        trained = [p for p in self.parameters() if p.requires_grad]
+        groups = [
+            {"params": [p for p in trained if p.ndim >= 2], "weight_decay": self.stage.weight_decay},
+            {"params": [p for p in trained if p.ndim < 2], "weight_decay": 0.0},
+        ]
+        optimizer = torch.optim.AdamW([group for group in groups if group["params"]], lr=self.stage.lr)
+        warmup = max(1, round(self.stage.warmup * self.steps))
+
+        def factor(step: int) -> float:
+            if step < warmup:
+                return (step + 1) / warmup
+            return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warmup) / max(1, self.steps - warmup))))
+
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Leave out what is frozen, keep all random states."""
+        frozen = {name for name, parameter in self.named_parameters() if not parameter.requires_grad}
+        checkpoint["state_dict"] = {k: v for k, v in checkpoint["state_dict"].items() if k not in frozen}
+        checkpoint["random"] = {"noise": self.noise.get_state(), "torch": torch.get_rng_state()}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Restore the random states."""
+        self.noise.set_state(checkpoint["random"]["noise"])
+        torch.set_rng_state(checkpoint["random"]["torch"])
+
+
+def trained_state(model: nn.Module, parts: set[str]) -> dict[str, Tensor]:
+    """Weights of the named parts of a model, each stored once even where modules share it."""
+    state: dict[str, Tensor] = {}
+    for name, parameter in model.named_parameters():  # yields shared parameters once
+        if name.split(".")[0] in parts:
+            state[name] = parameter.detach().cpu().contiguous()
+    return state

@@ -1,0 +1,56 @@
+"""Hyper-parameters of the three stages: the papers' for real models, small ones for the tiny preset."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+from medgraph.config import ExperimentConfig, StageConfig
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """What a `StageConfig` leaves open."""
+
+    batch_size: int
+    lr: float
+    train: tuple[str, ...]
+    steps: int | None = None
+    epochs: float | None = None
+
+
+PAPER = {
+    # ExGra-Med, arXiv:2410.02615, scripts of the release: 4 x 16 x 2, 4 x 16 and 2 x 32 samples a step
+    "stage1": Recipe(batch_size=16, lr=2e-3, train=("projector",), epochs=1),
+    "stage2": Recipe(batch_size=16, lr=2e-5, train=("projector", "llm"), epochs=3),
+    "stage3": Recipe(batch_size=32, lr=4e-5, train=("projector", "llm"), epochs=15),
+}
+TINY = {
+    # a frozen self-supervised tower leaves nothing to learn from more images, so the tiny tower is trained too
+    "stage1": Recipe(batch_size=32, lr=2e-3, train=("projector",), steps=40),
+    "stage2": Recipe(batch_size=32, lr=1.5e-3, train=("vision", "projector", "llm"), steps=600),
+    "stage3": Recipe(batch_size=32, lr=3e-4, train=("vision", "projector", "llm"), steps=60),
+}
+
+
+def resolve(config: ExperimentConfig) -> ExperimentConfig:
+    """Fill in what the stages leave open, so that the saved configuration has every value that was used."""
+    recipes = TINY if config.model.vision == config.model.llm == "tiny" else PAPER
+    return dataclasses.replace(
+        config,
+        stage1=_fill(config.stage1, recipes["stage1"]),
+        stage2=_fill(config.stage2, recipes["stage2"]),
+        stage3=_fill(config.stage3, recipes["stage3"]),
+    )
+
+
+def _fill(stage: StageConfig, recipe: Recipe) -> StageConfig:
+    length = stage.steps is not None or stage.epochs is not None
+    return dataclasses.replace(
+        stage,
+        steps=stage.steps if length else recipe.steps,
+        epochs=stage.epochs if length else recipe.epochs,
+        batch_size=stage.batch_size or recipe.batch_size,
+        lr=stage.lr or recipe.lr,
+        train=list(recipe.train) if stage.train is None else stage.train,
+    )
