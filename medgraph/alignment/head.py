@@ -90,6 +90,9 @@ class AlignmentHead(nn.Module):
         {'weight': 2.0}
     """
 
+    def __init__(self) -> None:
+        super().__init__()
+
     def setup(self, dim: int) -> None:
         """Create parameters that depend on the node width D; called once before training. Default: nothing."""
 

@@ -1,0 +1,156 @@
+"""Gradients through the matching: perturb the costs, solve, compare with a target matching.
+
+Every estimator here has the form ``dL/dc = (m' - m) / λ`` for costs c: m is the matching found, m' a better one. That
+is the gradient of the difference of two objectives at fixed matchings, so it is written as such (:func:`surrogate`),
+and autograd carries it on to nodes, edges and encoder without a (B·K)² tensor. It is homogeneous in the upstream
+gradient by construction: the solver always sees the unit gradient of the loss, and loss weights, gradient accumulation
+and fp16 scaling multiply the result.
+
+Letters: S samples, P problems, B nodes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+from scipy.optimize import linear_sum_assignment
+from torch import Tensor
+
+from medgraph.alignment.losses import is_right
+from medgraph.alignment.matching import EdgeCosts, MatchingProblem, Solver, objective, solve, to_numpy
+
+
+def gumbel(shape: tuple[int, ...], generator: torch.Generator | None = None) -> Tensor:
+    """Draw standard Gumbel noise, float32 on the CPU, so that results do not depend on the device."""
+    return -torch.empty(shape).exponential_(generator=generator).clamp_(min=1e-30).log_()
+
+
+def sum_of_gamma(
+    shape: tuple[int, ...], ones: int, generator: torch.Generator | None = None, num_terms: int = 10
+) -> Tensor:
+    r"""Draw sum-of-Gamma noise: the sum over ``ones`` entries is approximately Gumbel.
+
+    .. math:: \frac1k \Big( \sum_{i=1}^{s} \mathrm{Gamma}(\tfrac1k, \tfrac{k}{i}) - \log s \Big)
+
+    Niepert, Minervini & Franceschi, "Implicit MLE", NeurIPS 2021, Theorem 1.
+
+    Args:
+        shape: of the noise.
+        ones: k, number of ones in a solution; B for a one-to-one matching of B nodes.
+        generator: source of randomness, on the CPU.
+        num_terms: s, terms of the series.
+
+    Returns:
+        Float32 noise on the CPU.
+    """
+    steps = torch.arange(1, num_terms + 1, dtype=torch.float32)
+    draws = torch._standard_gamma(torch.full((*shape, num_terms), 1.0 / ones), generator=generator)
+    return ((draws * ones / steps).sum(-1) - steps[-1].log()) / ones
+
+
+def perturb(
+    problem: MatchingProblem,
+    noise: Tensor,
+    edge_noise: Tensor | None = None,
+) -> MatchingProblem:
+    """Subtract noise from the costs; the result holds S·P problems, sample by sample, and no gradient.
+
+    Args:
+        problem: P problems.
+        noise: (S, P, B, B) or (S, 1, B, B) for one draw shared by all problems, in the unit of the costs.
+        edge_noise: (S, P, B·K, B·K), or None. With it the edge costs become a table of that size.
+
+    Returns:
+        S·P problems.
+    """
+    unary = problem.unary.detach() - noise.to(problem.unary)
+    edges: EdgeCosts | None = problem.edges
+    if edges is not None and edge_noise is not None:
+        table = edges.dense()
+        costs = table.costs.detach() - edge_noise.to(table.costs)
+        samples = len(edge_noise)
+        edges = replace(
+            table,
+            left=table.left.repeat(samples, 1, 1),
+            right=table.right.repeat(samples, 1, 1),
+            costs=costs.flatten(0, 1),
+        )
+    return replace(problem, unary=unary.flatten(0, 1), edges=edges)
+
+
+def imle_target(problem: MatchingProblem, positives: Tensor, lam: float, solver: Solver = "frank_wolfe") -> Tensor:
+    r"""Solve again with costs shifted along the Hamming loss: the target of I-MLE and of black-box differentiation.
+
+    .. math:: m' = \arg\min_m \langle c + \lambda\, \partial H / \partial m,\, m \rangle, \qquad
+        \partial H / \partial m_{ij} = (1 - 2 T_{ij}) / B
+
+    On perturbed costs this is I-MLE (Niepert et al., NeurIPS 2021), on clean costs black-box differentiation
+    (Vlastelica et al., ICLR 2020).
+
+    Args:
+        problem: S·P problems, the noise included.
+        positives: (P, B, B) bool.
+        lam: λ, at least 0; large values make the target right everywhere.
+        solver: see :func:`medgraph.alignment.matching.solve`.
+
+    Returns:
+        (S·P, B) int64.
+    """
+    slope = (1.0 - 2.0 * positives.to(problem.unary)) / problem.unary.shape[-1]
+    repeats = len(problem.unary) // len(positives)
+    return solve(replace(problem, unary=problem.unary + lam * slope.repeat(repeats, 1, 1)), solver)
+
+
+def nearest_target(matching: Tensor, positives: Tensor) -> Tensor:
+    """Find the right matching that differs least from the one found: the target for λ → ∞ in closed form.
+
+    Without duplicates that is the identity and costs nothing. With duplicates, right matches stay as they are.
+
+    Args:
+        matching: (S, P, B) int64, -1 for unmatched.
+        positives: (P, B, B) bool, True on the diagonal.
+
+    Returns:
+        (S, P, B) int64.
+    """
+    num_nodes = matching.shape[-1]
+    target = torch.arange(num_nodes).expand_as(matching).clone()
+    ambiguous = positives.sum((1, 2)).cpu() > num_nodes
+    for p in ambiguous.nonzero().flatten().tolist():
+        allowed = to_numpy(positives[p])
+        for sample in range(len(matching)):
+            found = to_numpy(matching[sample, p])
+            cost = np.where(allowed, 0.0, float(num_nodes + 1))
+            matched = np.flatnonzero(found >= 0)
+            cost[matched, found[matched]] -= 1.0
+            target[sample, p] = torch.from_numpy(linear_sum_assignment(cost)[1])
+    return target
+
+
+def surrogate(problem: MatchingProblem, matching: Tensor, target: Tensor) -> Tensor:
+    """Average the objective of the target minus that of the matching: its gradient is that of the estimator, times λ.
+
+    Args:
+        problem: P problems with clean, differentiable costs.
+        matching: (S, P, B) int64.
+        target: (S, P, B) int64.
+
+    Returns:
+        Scalar, the mean over samples and problems.
+    """
+    samples = len(matching)
+    repeated = replace(problem, unary=problem.unary.repeat(samples, 1, 1))
+    difference = objective(repeated, target.flatten(0, 1)) - objective(repeated, matching.flatten(0, 1))
+    return difference.mean()
+
+
+def with_gradient_of(value: Tensor, function: Tensor) -> Tensor:
+    """A scalar with the value of the one and the gradient of the other."""
+    return value.detach() + function - function.detach()
+
+
+def match_accuracy(matching: Tensor, positives: Tensor) -> Tensor:
+    """Share of nodes whose match is right: (S, P, B) → scalar in [0, 1]."""
+    return is_right(matching, positives).float().mean()

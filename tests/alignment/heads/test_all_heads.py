@@ -1,0 +1,88 @@
+"""What every head promises, whatever it computes."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from medgraph.alignment.head import AlignmentInput, NodeSet
+from medgraph.alignment.registry import HEADS, head_class
+
+NAMES = sorted(HEADS)
+
+
+def build(name: str, dim: int = 8):
+    torch.manual_seed(0)
+    head = head_class(name)()
+    head.setup(dim)
+    return head
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("num_nodes", [1, 2, 6])
+def test_loss_is_finite_and_reaches_every_node_and_parameter(name, num_nodes, make_input):
+    head = build(name)
+    nodes = make_input(num_nodes=num_nodes, tokens=4)
+    output = head(nodes)
+    assert output.loss.shape == ()
+    assert output.loss.dtype == torch.float32
+    assert all(term.ndim == 0 and not term.requires_grad for term in output.terms.values())
+    output.loss.backward()
+    for graph in nodes.graphs().values():
+        assert torch.isfinite(graph.pooled.grad).all()
+    for parameter in head.parameters():
+        assert not parameter.requires_grad or torch.isfinite(parameter.grad).all()
+    if num_nodes == 1:
+        assert output.loss.item() == pytest.approx(0.0, abs=1e-6)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_identical_nodes_do_not_break_the_loss(name):
+    head = build(name)
+    nodes = AlignmentInput(*(NodeSet(torch.ones(5, 8, requires_grad=True)),), {"answer": NodeSet(torch.ones(5, 8))})
+    loss = head(nodes).loss
+    loss.backward()
+    assert torch.isfinite(loss)
+    assert torch.isfinite(nodes.image.pooled.grad).all()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_half_precision_nodes_and_autocast_give_a_float32_loss(name, make_input):
+    head = build(name)
+    nodes = make_input()
+    half = AlignmentInput(
+        NodeSet(nodes.image.pooled.detach().bfloat16()),
+        {key: NodeSet(text.pooled.detach().bfloat16()) for key, text in nodes.texts.items()},
+        torch.Generator().manual_seed(0),
+    )
+    full = AlignmentInput(
+        NodeSet(half.image.pooled.float()),
+        {key: NodeSet(text.pooled.float()) for key, text in half.texts.items()},
+        torch.Generator().manual_seed(0),
+    )
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        inside = head(half).loss
+    assert inside.dtype == torch.float32
+    torch.testing.assert_close(inside, head(full).loss)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_noise_comes_from_the_generator_only(name, make_input):
+    head = build(name)
+    torch.manual_seed(1)
+    first = head(make_input()).loss
+    state = torch.get_rng_state()
+    torch.manual_seed(2)
+    assert torch.equal(head(make_input()).loss, first)
+    torch.manual_seed(1)
+    head(make_input())
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_state_survives_a_round_trip(name, make_input):
+    head = build(name)
+    copy = head_class(name)(**head.options())
+    copy.setup(8)
+    copy.load_state_dict(head.state_dict())
+    assert torch.equal(copy(make_input()).loss, head(make_input()).loss)
