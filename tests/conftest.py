@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import sys
 from collections.abc import Iterator
@@ -45,3 +46,46 @@ def _clean_environment() -> Iterator[None]:
     os.environ.clear()
     os.environ.update(environment)
     sys.path[:], sys.argv[:] = path, argv
+
+
+@pytest.fixture(scope="session")
+def corpus():
+    """24 training phantoms and a few of every other split."""
+    from medgraph.config import PhantomConfig
+    from medgraph.data import build_corpus
+
+    return build_corpus(PhantomConfig(num_train=24, num_task=8, num_val=4, num_test=8, num_ood=4))
+
+
+@pytest.fixture(scope="session")
+def _vlm(corpus):
+    import torch
+
+    from medgraph.config import model_config
+    from medgraph.models.build import build_model
+    from medgraph.training.run import corpus_texts
+
+    torch.manual_seed(0)
+    return build_model(model_config("tiny", weights="random"), corpus_texts(corpus))
+
+
+@pytest.fixture
+def vlm(_vlm):
+    """The tiny model with random weights, the same each time."""
+    return copy.deepcopy(_vlm)
+
+
+@pytest.fixture
+def tokens(vlm):
+    """What collation knows about the tiny model."""
+    from medgraph.data.collate import Tokens
+
+    return Tokens(vlm.tokenizer, vlm.vision.num_tokens, 512)
+
+
+@pytest.fixture
+def images(corpus, vlm):
+    """Image cache at the tiny model's size."""
+    from medgraph.data.loading import ImageCache
+
+    return ImageCache(corpus, vlm.vision.image_size)

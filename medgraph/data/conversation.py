@@ -76,7 +76,12 @@ def prompt(record: Record, image: bool = True) -> str:
 
 
 def encode_prompt(tokenizer: Any, record: Record, image_tokens: int) -> list[int]:
-    """Token ids of ``prompt(record)``; 0 image tokens ask without the image."""
+    """Token ids of ``prompt(record)``; 0 image tokens ask without the image.
+
+    Raises:
+        ValueError: if the question contains a special token; names the record.
+    """
+    _refuse_marks(tokenizer, record, ask(record))
     text = prompt(record, image=image_tokens > 0)
     return _expand(tokenizer, tokenizer(text)["input_ids"], image_tokens)
 
@@ -94,13 +99,15 @@ def encode_conversation(
         detail: ask for and answer with the extended answers.
 
     Raises:
-        ValueError: if an answer leaves no supervised token or the sequence is too long; names the record.
+        ValueError: if an answer leaves no supervised token, a text contains a special token, or the sequence is too
+            long; names the record.
     """
     text, spans = f"USER: {IMAGE_MARK}\n", []
     for turn, record in enumerate(records):
         text += f"{'USER: ' if turn else ''}{ask(record, detail)} ASSISTANT:"
         start = len(text)
         answer = reply(record, detail).strip()
+        _refuse_marks(tokenizer, record, f"{ask(record, detail)} {answer}")
         text += f" {answer}{tokenizer.eos_token}"
         spans.append((start, len(text), record, answer))
     encoding = tokenizer(text, return_offsets_mapping=True)
@@ -128,6 +135,13 @@ def encode_answers(tokenizer: Any, records: Sequence[Record], max_length: int, e
     """The text of a graph node: all answers of an image joined by ``". "`` (ExGra-Med, section 1.2 of the release)."""
     text = ". ".join(record.extended if extended else record.answer for record in records)
     return list(tokenizer(text, truncation=True, max_length=max_length)["input_ids"])
+
+
+def _refuse_marks(tokenizer: Any, record: Record, text: str) -> None:
+    """A special token in the data would end an answer or ask for a second image."""
+    for mark in tokenizer.all_special_tokens:
+        if mark in text:
+            raise ValueError(f"record {record.id}: its text contains the special token {mark!r}; remove it: {text!r}")
 
 
 def _expand(tokenizer: Any, sequence: list[int], image_tokens: int, ids: list[int] | None = None) -> list[int]:

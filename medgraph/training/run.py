@@ -80,7 +80,8 @@ def run(
         ConfigError: if the run directory belongs to another configuration or is in use.
         ValueError: for data or options that do not fit, naming them.
     """
-    from medgraph.report import terminal_table, write_report
+    from medgraph.report.run import write_report
+    from medgraph.report.terminal import terminal_table
 
     quiet()
     console = console or Console()
@@ -121,7 +122,7 @@ def run(
         console.print(f"answered {len(predictions)} questions in {time.perf_counter() - start:.0f} s")
         write_samples(predictions, splits, images, folder)
         write_csv(folder / "metrics.jsonl", folder / "metrics.csv")
-        report = write_report(folder, reference=reference)
+        report = write_report(folder, references=reference)
         console.print(terminal_table(results))
         console.print(f"report: {report}")
     return Outcome(folder, results)

@@ -1,0 +1,81 @@
+import pytest
+import torch
+from torch.nn import functional as F
+
+from medgraph.data.collate import TokenBatch, collate_conversations, collate_questions, pad
+from medgraph.data.loading import ConversationDataset
+
+
+@pytest.fixture
+def batch(corpus, images, tokens):
+    dataset = ConversationDataset(corpus.splits["train"], images, seed=0)
+    return collate_conversations([dataset[0, i] for i in range(4)], tokens, ("answer", "extended"), False)
+
+
+def test_the_loss_is_that_of_the_whole_model_with_all_logits(vlm, batch):
+    image_tokens = vlm.encode_images(batch.images)
+    loss = vlm.lm_loss(image_tokens, batch.lm)
+    embeds = vlm.llm.get_input_embeddings()(batch.lm.ids.clamp(max=len(vlm.tokenizer) - 1)).clone()
+    for row in range(len(batch.lm.ids)):  # splice by hand
+        embeds[row, batch.lm.ids[row] == vlm.image_token_id] = image_tokens[row]
+    logits = vlm.llm(inputs_embeds=embeds, attention_mask=batch.lm.mask.long()).logits
+    expected = F.cross_entropy(logits[:, :-1].flatten(0, 1), batch.lm.labels[:, 1:].flatten(), ignore_index=-100)
+    torch.testing.assert_close(loss, expected)
+
+
+def test_the_loss_does_not_depend_on_padding(vlm, batch):
+    image_tokens = vlm.encode_images(batch.images)
+    wider = TokenBatch(
+        F.pad(batch.lm.ids, (0, 7)), F.pad(batch.lm.mask, (0, 7)), F.pad(batch.lm.labels, (0, 7), value=-100)
+    )
+    torch.testing.assert_close(vlm.lm_loss(image_tokens, wider), vlm.lm_loss(image_tokens, batch.lm))
+
+
+def test_text_nodes_do_not_depend_on_batch_companions(vlm, batch):
+    together = vlm.text_nodes(batch.texts["extended"], batch.text_ids["extended"]).pooled
+    row = batch.texts["extended"].ids[1][batch.texts["extended"].mask[1]].tolist()
+    alone = vlm.text_nodes(TokenBatch(*pad([row], 0)), torch.zeros(1)).pooled
+    torch.testing.assert_close(together[1:2], alone)
+
+
+def test_image_nodes_are_means_over_projected_tokens(vlm, batch):
+    image_tokens = vlm.encode_images(batch.images)
+    nodes = vlm.image_nodes(image_tokens, batch.image_ids)
+    assert image_tokens.shape == (4, 64, vlm.width)
+    torch.testing.assert_close(nodes.pooled[2], image_tokens[2].sum(0) / 64)
+
+
+def test_answers_are_the_same_alone_and_in_a_batch(vlm, corpus, images, tokens):
+    records = corpus.splits["test"]
+    together = vlm.generate(collate_questions([(images(r.image), r) for r in records], tokens), 8)
+    alone = [vlm.generate(collate_questions([(images(r.image), r)], tokens), 8)[0] for r in records]
+    assert together == alone
+
+
+def test_answers_need_no_image(vlm, corpus, tokens):
+    answers = vlm.generate(collate_questions([(None, record) for record in corpus.splits["test"][:3]], tokens), 4)
+    assert len(answers) == 3
+
+
+@pytest.mark.parametrize("parts", [["projector"], ["projector", "llm"], ["vision", "projector", "llm"]])
+def test_only_the_named_parts_get_gradients_and_all_of_them(vlm, batch, parts):
+    vlm.set_trainable(parts)
+    vlm.lm_loss(vlm.encode_images(batch.images), batch.lm).backward()
+    for name, parameter in vlm.named_parameters():
+        assert parameter.requires_grad == (parameter.grad is not None), name
+        if name.split(".")[0] not in parts:
+            assert not parameter.requires_grad, name
+    assert {name.split(".")[0] for name, p in vlm.named_parameters() if p.requires_grad} == set(parts)
+
+
+def test_a_model_learns_a_batch_by_heart(vlm, batch):
+    vlm.set_trainable(["projector", "llm"])
+    optimizer = torch.optim.AdamW([p for p in vlm.parameters() if p.requires_grad], lr=3e-3)
+    first = None
+    for _ in range(30):
+        loss = vlm.lm_loss(vlm.encode_images(batch.images), batch.lm)
+        first = first or loss.item()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert loss.item() < 0.3 * first
