@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from medgraph.config import PhantomConfig
 
 MODALITIES = ("x-ray", "ct", "mri", "ultrasound", "fundus", "dermoscopy", "histology")
-AREAS = ("lung", "brain", "kidney", "heart", "breast", "eye", "forearm")
+AREAS = ("lung", "brain", "kidney", "breast", "heart", "eye", "forearm")
 FINDINGS = ("normal", "mass", "cyst", "calcification", "fracture", "effusion", "opacity")
 SIDES = ("left", "right")
 LEVELS = ("upper", "lower")

@@ -17,8 +17,8 @@ from medgraph.data.phantom.areas import SITES
 from medgraph.data.phantom.factors import SEVERITIES, Factors
 from medgraph.data.phantom.shapes import Shape, Tissue, TissueMap
 
-RADIUS = {"small": 0.12, "large": 0.22}
-OPACITY = {"mild": 0.5, "moderate": 0.75, "severe": 1.0}
+RADIUS = {"small": 0.16, "large": 0.28}
+OPACITY = {"mild": 0.65, "moderate": 0.82, "severe": 1.0}
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +56,8 @@ def _mass(tissue: TissueMap, focus: Focus, rng: np.random.Generator) -> None:
     shape = grid.ellipse(focus.x, focus.y, focus.radius, focus.radius * 0.9, phase)
     halo = np.clip(1.3 + 0.25 * focus.grade - shape.rho, 0, 1)
     tissue.blend(halo * (0.25 * focus.opacity), Tissue.FLUID)
-    shape = grid.lobed(shape, focus.x, focus.y, 5, 0.16, phase)
-    shape = grid.lobed(shape, focus.x, focus.y, 9, 0.12, ripple)
+    shape = grid.lobed(shape, focus.x, focus.y, 5, 0.13, phase)
+    shape = grid.lobed(shape, focus.x, focus.y, 8, 0.09, ripple)
     tissue.paint(shape, Tissue.LESION, opacity=focus.opacity)
 
 
@@ -70,13 +70,17 @@ def _cyst(tissue: TissueMap, focus: Focus, rng: np.random.Generator) -> None:
 
 
 def _calcification(tissue: TissueMap, focus: Focus, rng: np.random.Generator) -> None:
-    """Cluster of dense specks, more of them with severity."""
+    """Cluster of dense specks in a scar, more of them with severity."""
     count = 4 + 3 * focus.grade
-    angle = np.arange(count) * 2.4 + rng.uniform(0, 6)
-    reach = focus.radius * np.sqrt((np.arange(count) + 0.5) / count)
-    speck = 0.028 + 0.06 * focus.radius
-    for x, y in np.stack([focus.x + reach * np.cos(angle), focus.y + reach * np.sin(angle)], axis=1).tolist():
-        tissue.paint(tissue.grid.ellipse(x, y, speck, speck), Tissue.CALCIUM)
+    scatter_angle, scatter_reach, size = rng.uniform(-1, 1, (3, 10))[:, :count]
+    angle = np.arange(count) * 2.4 + 0.7 * scatter_angle + rng.uniform(0, 6)
+    reach = focus.radius * (np.sqrt((np.arange(count) + 0.5) / count) + 0.15 * scatter_reach)
+    speck = (0.028 + 0.05 * focus.radius) * (1 + 0.3 * size)
+    scar = tissue.grid.ellipse(focus.x, focus.y, 1.2 * focus.radius, 1.2 * focus.radius)
+    tissue.blend(np.clip(1.5 - 1.5 * scar.rho, 0, 0.5), Tissue.ORGAN)
+    places = np.stack([focus.x + reach * np.cos(angle), focus.y + reach * np.sin(angle), speck], axis=1)
+    for x, y, radius in places.tolist():
+        tissue.paint(tissue.grid.ellipse(x, y, radius, radius), Tissue.CALCIUM)
 
 
 def _fracture(tissue: TissueMap, focus: Focus, rng: np.random.Generator) -> None:
@@ -86,10 +90,11 @@ def _fracture(tissue: TissueMap, focus: Focus, rng: np.random.Generator) -> None
     knots = [(-1.0, 0.0), (-0.3, 0.3), (0.25, -0.25), (1.0, 0.1)]
     cos, sin = math.cos(tilt) * reach, math.sin(tilt) * reach
     points = [(focus.x + cos * u - sin * v, focus.y + sin * u + cos * v) for u, v in knots]
-    gap = 0.022 + 0.012 * focus.grade
+    gap = 0.018 + 0.01 * focus.grade
     parts = [grid.capsule(*start, *end, gap) for start, end in pairwise(points)]
     line = Shape(np.minimum.reduce([part.rho for part in parts]), gap)
-    tissue.blend(np.clip(2.6 - line.rho, 0, 1) * (0.4 * focus.opacity), Tissue.BONE)
+    tissue.blend(np.clip(2 - line.rho / 3, 0, 1) * (0.4 * focus.opacity), Tissue.FLUID)
+    tissue.blend(np.clip(2.6 - line.rho, 0, 1) * (0.5 * focus.opacity), Tissue.BONE)
     tissue.blend(grid.coverage(line), Tissue.AIR)
 
 
@@ -109,7 +114,7 @@ def _opacity(tissue: TissueMap, focus: Focus, rng: np.random.Generator) -> None:
     for x, y, scale in (rng.uniform(-1, 1, (4, 3)) * (0.8, 0.6, 0.25)).tolist():
         puff = grid.ellipse(focus.x + radius * x, focus.y + radius * y, radius, 0.8 * radius)
         share = np.maximum(share, np.exp(-np.square(puff.rho / (1 + scale))))
-    tissue.blend(share * (0.75 * focus.opacity), Tissue.LESION)
+    tissue.blend(share * (0.85 * focus.opacity), Tissue.LESION)
 
 
 DRAW: Mapping[str, Callable[[TissueMap, Focus, np.random.Generator], None]] = {

@@ -48,11 +48,22 @@ SKIN = np.array(
     np.float32,
 )
 #                      air   lung  fat   musc. organ fibre gel   fluid blood bone  lesion calcium
-EOSIN = np.array([0.03, 0.22, 0.16, 0.95, 0.60, 0.80, 0.22, 0.14, 1.10, 1.15, 0.55, 0.4], np.float32)
-CELLS = np.array([0.0, 0.35, 0.10, 0.40, 0.85, 0.30, 0.12, 0.04, 0.15, 0.12, 1.0, 0.2], np.float32)
+EOSIN = np.array([0.03, 0.22, 0.16, 0.70, 0.52, 0.85, 0.22, 0.14, 1.30, 1.15, 0.55, 0.4], np.float32)
+CELLS = np.array([0.0, 0.35, 0.10, 0.45, 0.85, 0.30, 0.12, 0.04, 0.06, 0.12, 1.0, 0.2], np.float32)
 HAEMATOXYLIN = np.array([0.0, 0.03, 0.02, 0.06, 0.18, 0.05, 0.05, 0.03, 0.03, 0.12, 0.42, 1.3], np.float32)
 STAINS = np.array([[0.65, 0.70, 0.29], [0.07, 0.99, 0.11]], np.float32)
 """Absorbance of haematoxylin and eosin in red, green and blue (Ruifrok and Johnston 2001)."""
+
+
+VESSELS = (
+    (0.62, 0.034, 1.75, -1),
+    (0.85, 0.030, 1.60, -1),
+    (1.40, 0.020, 1.30, -1),
+    (0.40, 0.018, 0.90, -1),
+    (0.45, 0.024, 0.70, 1),
+    (0.90, 0.020, 0.90, 1),
+)
+"""Bend, half width at the optic disc, length, and direction (-1 towards the macula) of the vessels above and below."""
 
 
 def render_fundus(scene: Scene) -> Map:
@@ -77,18 +88,17 @@ def render_fundus(scene: Scene) -> Map:
 def _vessels(scene: Scene, x: Map, y: Map, disc_x: float, disc_y: float) -> Map:
     """Opacity (H, W) in [0, 1] of circular arcs that leave the optic disc and taper."""
     distance = np.hypot(x - disc_x, y - disc_y)
+    x, y = x + 0.025 * scene.texture(7), y + 0.025 * scene.texture(7)
     shade = np.zeros_like(x)
     for sign in (-1, 1):
-        for bend, width, onward in ((0.62, 0.030, -1), (0.78, 0.018, -1), (1.2, 0.014, -1), (0.5, 0.016, 1)):
-            radius = bend * scene.rng.uniform(0.9, 1.12)
-            lean = scene.rng.uniform(0.1, 0.4)
+        for bend, width, reach, onward in VESSELS:
+            radius, lean = bend * scene.rng.uniform(0.9, 1.15), scene.rng.uniform(-0.2, 0.35)
             centre_x = disc_x + onward * radius * math.cos(lean)
             centre_y = disc_y + sign * radius * math.sin(lean)
             line = np.abs(np.hypot(x - centre_x, y - centre_y) - radius)
-            taper = width * np.clip(1.25 - 0.55 * distance, 0.3, 1)
-            part = np.clip((taper - line) / scene.pixel + 0.5, 0, 1)
-            half = (y - disc_y) * sign > (0 if onward < 0 else -0.02)
-            shade = np.maximum(shade, part * half)
+            taper = width * (1 - distance / reach)
+            part = np.clip((taper - line) / scene.pixel + 0.5, 0, 1) * np.clip(taper * 200, 0, 1)
+            shade = np.maximum(shade, part * ((y - disc_y) * sign > 0))
     return shade
 
 
@@ -103,7 +113,7 @@ def render_dermoscopy(scene: Scene) -> Map:
     v = scene.y * math.cos(angle) - scene.x * math.sin(angle) + 0.03 * scene.texture(9)
     network = np.maximum(np.cos(u * 34), np.cos((u * 0.5 + v * 0.87) * 34))
     image *= (1 - 0.07 * pigment * network + 0.035 * scene.texture(28))[..., None]
-    for _ in range(int(scene.rng.integers(3, 8))):
+    for _ in range(int(scene.rng.integers(2, 6))):
         image *= 1 - 0.72 * _hair(scene)[..., None]
     for cx, cy, r in scene.rng.uniform((-0.9, -0.9, 0.02), (0.9, 0.9, 0.05), (3, 3)).tolist():
         distance = np.hypot(scene.x - cx, scene.y - cy)
@@ -114,11 +124,14 @@ def render_dermoscopy(scene: Scene) -> Map:
 
 
 def _hair(scene: Scene) -> Map:
-    """Coverage (H, W) of one long, slightly bent hair."""
-    angle, offset, radius, width = scene.rng.uniform((0, -0.8, 1.2, 0.008), (6.28, 0.8, 3.5, 0.016)).tolist()
-    cx, cy = (radius + offset) * math.cos(angle), (radius + offset) * math.sin(angle)
-    line = np.abs(np.hypot(scene.x - cx, scene.y - cy) - radius)
-    return np.clip((width - line) / scene.pixel + 0.5, 0, 1)
+    """Coverage (H, W) of one bent hair that tapers to its ends."""
+    angle, offset, radius, width, along = scene.rng.uniform(
+        (0, -0.7, 0.7, 0.010, -0.7), (6.28, 0.7, 3, 0.018, 0.7)
+    ).tolist()
+    cos, sin = math.cos(angle), math.sin(angle)
+    line = np.abs(np.hypot(scene.x - (radius + offset) * cos, scene.y - (radius + offset) * sin) - radius)
+    taper = width * (1 - np.square((scene.y * cos - scene.x * sin - along) / 0.9))
+    return np.clip((taper - line) / scene.pixel + 0.5, 0, 1) * (taper > 0)
 
 
 def render_histology(scene: Scene) -> Map:

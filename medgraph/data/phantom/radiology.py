@@ -16,20 +16,20 @@ from medgraph.data.phantom.scene import Scene, pixel_centres
 from medgraph.data.phantom.shapes import Map, texture
 
 #                       air  lung   fat  musc. organ fibre  gel  fluid blood bone lesion calcium
-ATTENUATION = np.array([0.0, 0.14, 0.50, 0.66, 0.76, 0.72, 0.62, 0.86, 0.84, 1.75, 1.12, 3.2], np.float32)
-HOUNSFIELD = np.array([-1000, -720, -110, 45, 70, 30, 20, -15, 95, 700, 160, 1100], np.float32)
+ATTENUATION = np.array([0.0, 0.10, 0.38, 0.60, 0.76, 0.70, 0.60, 0.42, 0.84, 2.30, 1.35, 4.5], np.float32)
+HOUNSFIELD = np.array([-1000, -450, -110, 45, 70, 30, 20, -35, 95, 700, 185, 1100], np.float32)
 T1_MS = np.array([1000, 1100, 280, 900, 1100, 750, 2400, 3600, 1500, 600, 1500, 800], np.float32)
-T2_MS = np.array([10, 25, 75, 45, 90, 62, 190, 600, 130, 8, 210, 5], np.float32)
+T2_MS = np.array([10, 25, 75, 45, 90, 62, 190, 700, 120, 8, 150, 5], np.float32)
 PROTONS = np.array([0.0, 0.18, 0.9, 0.8, 0.85, 0.7, 0.9, 1.0, 0.85, 0.12, 0.95, 0.03], np.float32)
-SCATTER = np.array([0.02, 0.30, 0.34, 0.20, 0.30, 0.46, 0.05, 0.015, 0.04, 0.85, 0.12, 1.4], np.float32)
-US_LOSS = np.array([0.5, 0.6, 0.55, 0.5, 0.5, 0.55, 0.2, 0.05, 0.25, 1.3, 0.8, 7.0], np.float32)
+SCATTER = np.array([0.010, 0.13, 0.15, 0.09, 0.15, 0.28, 0.012, 0.005, 0.022, 0.8, 0.035, 1.6], np.float32)
+US_LOSS = np.array([0.6, 0.75, 0.65, 0.6, 0.6, 0.65, 0.3, 0.05, 0.3, 2.0, 0.9, 9.0], np.float32)
 
 
 def render_xray(scene: Scene) -> Map:
     """Line integrals of attenuation, quantum noise that grows with them, collimator and lead marker."""
     path = scene.anatomy(projected=True).signal(ATTENUATION)
-    path += 0.035 * np.exp(path) * scene.noise()
-    image = 1 - np.exp(-1.15 * np.clip(path, 0, None))
+    path += 0.035 * np.exp(np.minimum(path, 1.5)) * scene.noise()
+    image = 1.06 * (1 - np.exp(-1.05 * np.clip(path, 0, None)))
     shutter = np.clip((0.97 - np.maximum(np.abs(scene.x), np.abs(scene.y))) / 0.04, 0, 1)
     corner_x, corner_y = (0.84 * scene.rng.choice((-1, 1), 2)).tolist()
     dx, dy = np.abs(scene.x - corner_x), np.abs(scene.y - corner_y)
@@ -40,7 +40,7 @@ def render_xray(scene: Scene) -> Map:
 def render_ct(scene: Scene) -> Map:
     """Hounsfield units of a thin slice, correlated noise, the table under the patient, display window."""
     units = scene.anatomy().signal(HOUNSFIELD)
-    level, width = scene.rng.uniform(35, 60), scene.rng.uniform(380, 460)
+    level, width = scene.rng.uniform(20, 50), scene.rng.uniform(460, 560)
     table = np.abs(np.hypot(scene.x, scene.y + 1.5) - 2.42) < 0.018
     units = np.where(table & (units < -500), -20, units)
     units += 11 * scene.noise() + 9 * scene.texture(40)
@@ -52,16 +52,16 @@ def render_mri(scene: Scene) -> Map:
     repetition, echo = scene.rng.uniform(2600, 3400), scene.rng.uniform(75, 95)
     table = PROTONS * (1 - np.exp(-repetition / T1_MS)) * np.exp(-echo / T2_MS)
     signal = scene.anatomy().signal(table.astype(np.float32) * 1.75)
-    bias = np.exp(0.24 * scene.texture(3))
+    bias = np.exp(0.2 * scene.texture(3))
     signal = signal * bias + 0.035 * np.roll(signal, scene.side // 2, axis=0)
-    signal = np.hypot(signal + 0.04 * scene.noise(), 0.04 * scene.noise())
-    return np.tanh(signal * 1.15)
+    signal = np.hypot(signal + 0.03 * scene.noise(), 0.03 * scene.noise())
+    return np.tanh(signal * 1.25)
 
 
-APEX = -1.5
+APEX = -1.3
 """Height of the convex probe's centre above the image, in half image sides."""
-DEPTHS = (0.58, 2.44)
-ANGLE = 0.72
+DEPTHS = (0.4, 2.25)
+ANGLE = 0.7
 """Half opening angle of the fan in radians."""
 
 
@@ -84,11 +84,13 @@ def render_ultrasound(scene: Scene) -> Map:
     x, y, pixels, mask = _fan(scene.side)
     tissue = scene.anatomy(at=(x, y))
     scatter, loss = tissue.signal(np.stack([SCATTER, US_LOSS], axis=1))
-    speckle = np.hypot(*(texture(scene.rng, (72, 56), x.shape) for _ in range(2))) * 0.8
+    speckle = np.hypot(*(texture(scene.rng, (84, 64), x.shape) for _ in range(2))) * 0.8
     step = (DEPTHS[1] - DEPTHS[0]) / scene.side
     interface = np.abs(np.diff(scatter, axis=0, prepend=scatter[:1])) / step * 0.03
-    beam = np.exp(-1 * (np.cumsum(loss, axis=0) * step - 0.45 * (np.cumsum(np.ones_like(loss), axis=0) * step)))
-    echo = (scatter * speckle + interface) * np.minimum(beam, 1.6)
-    echo += 0.012 * np.abs(scene.noise())
-    image = np.clip(1 + np.log10(np.maximum(echo, 1e-3)) / 1.75, 0, 1.1)
+    travelled = np.arange(scene.side, dtype=np.float32)[:, None] * step
+    beam = np.exp(0.5 * travelled - np.cumsum(loss, axis=0) * step)
+    contact = 0.5 * np.exp(-travelled / 0.03)
+    echo = (scatter * speckle + interface) * np.minimum(beam, 1.8) + contact
+    echo += 0.004 * np.abs(scene.noise())
+    image = np.clip(1 + np.log10(np.maximum(echo, 1e-3)) / 1.95, 0, 1.1)
     return map_coordinates(image, pixels, order=1, mode="nearest") * mask

@@ -97,8 +97,8 @@ class Grid:
 
 
 def chord(shape: Shape) -> Map:
-    """Relative length of a ray inside the solid of revolution over the shape: (H, W) in [0, 1]."""
-    return np.sqrt(np.clip(1 - shape.rho * shape.rho, 0, 1))
+    """Relative length of a ray inside a rounded solid over the shape: (H, W) in [0, 1]."""
+    return np.sqrt(np.clip(1 - np.square(np.square(shape.rho)), 0, 1))
 
 
 class TissueMap:
