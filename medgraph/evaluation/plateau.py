@@ -28,11 +28,11 @@ PER_QUARTER = 2
 
 @dataclass(frozen=True, slots=True)
 class CurvePoint:
-    """One evaluation during training: optimiser step, validation value and number of questions behind it."""
+    """One evaluation during training: optimiser step, validation value, and the number of questions where known."""
 
-    step: int
+    step: float
     value: float
-    n: int
+    n: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,19 +69,19 @@ def judge_plateau(curve: Sequence[CurvePoint], minimal_gain: float = 0.01, highe
         raise ValueError(f"minimal_gain must be positive, got {minimal_gain}")
     points = sorted(curve, key=lambda point: point.step)
     if bad := [point for point in points if not math.isfinite(point.value)]:
-        raise ValueError(f"validation value at step {bad[0].step} is {bad[0].value}; a plateau needs finite values")
+        raise ValueError(f"validation value at step {bad[0].step:g} is {bad[0].value}; a plateau needs finite values")
     quarter = len(points) // 4
     if quarter < PER_QUARTER:
         return _untested(f"{len(points)} evaluations are too few, the rule needs {4 * PER_QUARTER}")
-    fewest = min(point.n for point in points)
-    if higher_is_better and 1 / fewest > minimal_gain:
+    fewest = _fewest(points)
+    if higher_is_better and fewest and 1 / fewest > minimal_gain:
         return _untested(f"one of {fewest} questions is worth {_points(1 / fewest)}, more than {_points(minimal_gain)}")
     values = np.array([point.value for point in points]) * (1 if higher_is_better else -1)
     gain, low, high = _welch(values[-2 * quarter : -quarter], values[-quarter:])
     numbers = (
-        f"from step {points[-2 * quarter].step} to {points[-1].step} the last quarter gained {gain:+.4f} over the one "
-        f"before (90 % interval {low:+.4f} to {high:+.4f}; a gain of {minimal_gain:g} matters)"
-    )
+        f"from step {points[-2 * quarter].step:g} to {points[-1].step:g} the last quarter gained {gain:+.4f} "
+        f"over the one before (90 % interval {low:+.4f} to {high:+.4f}; a gain of {minimal_gain:g} matters)"
+    ).replace("-", "−")
     if high < minimal_gain:
         return Plateau("plateau", gain, low, high, f"Plateau reached: {numbers}.")
     if low > 0 and gain >= minimal_gain:
@@ -101,9 +101,13 @@ def mean_curve(curves: Sequence[Sequence[CurvePoint]]) -> list[CurvePoint]:
     by_step = [{point.step: point for point in curve} for curve in curves]
     common = sorted(set.intersection(*map(set, by_step))) if by_step else []
     return [
-        CurvePoint(step, float(np.mean([c[step].value for c in by_step])), min(c[step].n for c in by_step))
+        CurvePoint(step, float(np.mean([c[step].value for c in by_step])), _fewest([c[step] for c in by_step]))
         for step in common
     ]
+
+
+def _fewest(points: Sequence[CurvePoint]) -> int | None:
+    return min((point.n for point in points if point.n), default=None)
 
 
 def _welch(before: np.ndarray, after: np.ndarray) -> tuple[float, float, float]:

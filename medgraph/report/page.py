@@ -1,0 +1,75 @@
+"""Renders one self-contained HTML page from the packaged templates."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+from matplotlib.figure import Figure
+
+from medgraph.report import words
+from medgraph.report.look import to_svg
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A figure as inline SVG with its caption."""
+
+    svg: Markup
+    caption: str
+
+
+def picture(figure: Figure, caption: str) -> Picture:
+    """Turn a figure into something a template can show."""
+    return Picture(to_svg(figure, caption), caption)
+
+
+def write_page(path: Path, template: str, title: str, values: Mapping[str, Any]) -> Path:
+    """Render a template into one file.
+
+    Args:
+        path: the HTML file to write.
+        template: name of a packaged template.
+        title: heading of the page.
+        values: what the template needs besides.
+
+    Returns:
+        The path.
+    """
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=lambda name: name is not None and ".html" in name,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+    )
+    environment.filters |= {
+        "percent": words.percent,
+        "points": words.points,
+        "interval": words.interval,
+        "p_value": words.p_value,
+        "duration": words.duration,
+        "sample_size": words.sample_size,
+        "split_name": words.split_name,
+        "control": words.control_name,
+        "count": words.count,
+        "ratio": words.ratio,
+    }
+    page = environment.get_template(template).render(
+        title=title, version=_version(), written=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC", **values
+    )
+    path.write_text(re.sub(r"(?<=\d) (?=%)|(?<=\bn) (?== )|(?<=\bn =) ", words.THIN, page), encoding="utf-8")
+    return path
+
+
+def _version() -> str:
+    try:
+        return version("medgraph")
+    except PackageNotFoundError:
+        return "(not installed)"

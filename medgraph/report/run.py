@@ -1,0 +1,195 @@
+"""The report of one run: everything in its folder on one page that can be mailed, archived and read on a phone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from medgraph.evaluation.plateau import CurvePoint, judge_plateau
+from medgraph.evaluation.results import Results
+from medgraph.evaluation.statistics import Interval
+from medgraph.report import plots
+from medgraph.report.inputs import Curves, Reference, RunFiles, read_references, read_run
+from medgraph.report.page import Picture, picture, write_page
+from medgraph.report.words import control_name, interval, percent, points, sample_size, split_name
+
+_BREAKDOWNS = {
+    "modality": "By modality",
+    "area": "By anatomical area",
+    "task": "By task",
+    "subset": "By subset",
+    "answer_type": "By answer type",
+}
+_FACTS = ("seed", "device", "git_commit", "seconds")
+
+
+def write_report(run_dir: str | Path, references: str | Path | None = None) -> Path:
+    """Write ``report.html`` of a run from whatever its folder holds.
+
+    Reads ``config.yaml``, ``environment.json``, ``metrics.csv``, ``results.json`` (or ``predictions.jsonl``) and
+    ``samples.json``; what is missing is said on the page.
+
+    Args:
+        run_dir: folder of the run.
+        references: committed results of other arms to show beside this run, see `read_references`.
+
+    Returns:
+        Path of the page.
+
+    Raises:
+        FileNotFoundError: if there is no such folder.
+    """
+    folder = Path(run_dir)
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{folder} is not a folder; a report needs the folder of a run")
+    files = read_run(folder)
+    config = OmegaConf.create(files.config)
+    name = str(config.get("name", folder.name)) if isinstance(config, DictConfig) else folder.name
+    committed = read_references(references) if references else []
+    rows = _reference_rows(name, files, committed)
+    sections = {
+        "result": "Result",
+        "comparison": "Comparison" if rows else "",
+        "breakdown": "Where it is right" if files.results else "",
+        "training": "Training",
+        "samples": "Images",
+        "reading": "How to read",
+        "configuration": "Configuration",
+    }
+    return write_page(
+        folder / "report.html",
+        "run.html.j2",
+        name,
+        {
+            "kicker": "MedGraph · run report",
+            "facts": [*(fact for fact in _facts(files.environment)), folder.name],
+            "contents": [(anchor, text) for anchor, text in sections.items() if text],
+            "results": files.results,
+            "headline": headline(files.results) if files.results else "",
+            "warnings": _warnings(files),
+            "result_figures": _result_figures(files.results),
+            "reference_rows": rows,
+            "reference_figures": _reference_figures(rows),
+            "breakdowns": _dots(files.results, _BREAKDOWNS),
+            "curves": _curves(files.metrics),
+            "plateau": _plateau(files.metrics),
+            "samples": files.samples,
+            "environment": list(_flat(files.environment)),
+            "config": files.config,
+        },
+    )
+
+
+def headline(results: Results) -> str:
+    """The result in one or two sentences, with intervals and the distance to the same model without the image."""
+    sentences = []
+    for split in results.splits:
+        entry = results.get(split)
+        row = entry.overall
+        text = f"{split_name(split)}: {percent(row.accuracy)} % right ({interval(row.interval)})"
+        if (over := entry.over.get("no_image")) is not None:
+            text += f", {points(over.mean)} points over the same model without the image ({interval(over, True)})"
+        sentences.append(text + ".")
+    return " ".join(sentences)
+
+
+def _warnings(files: RunFiles) -> list[str]:
+    warnings = [f"{sentence}." for sentence in files.missing]
+    if files.results:
+        for split in files.results.splits:
+            row = files.results.get(split).overall
+            if row.unparsed:
+                share = percent(row.unparsed)
+                warnings.append(f"{split_name(split)}: {share} % of the answers name none of the allowed answers.")
+            warnings += [
+                f"{split_name(split)}: the interval does not clear “{control_name(level)}”; "
+                "this result is no evidence that the image was used."
+                for level in row.not_above
+            ]
+    return warnings
+
+
+def _result_figures(results: Results | None) -> list[Picture]:
+    if not results:
+        return []
+    sizes = "; ".join(f"{split_name(s).lower()}: {sample_size(results.get(s).overall)}" for s in results.splits)
+    caption = f"Accuracy of the model and its controls with 95 % intervals ({sizes})."
+    return [picture(plots.accuracy_bars(results), caption), *_dots(results, {"question_type": "By question type"})]
+
+
+def _dots(results: Results | None, tables: Mapping[str, str]) -> list[Picture]:
+    """One figure for every table with more than one row."""
+    if not results:
+        return []
+    sizes = ", ".join(f"{split_name(s).lower()} n = {results.get(s).overall.n:,}" for s in results.splits)
+    return [
+        picture(plots.table_dots(results, table, title), f"{title}: accuracy in %, {sizes}.")
+        for table, title in tables.items()
+        if any(len(results.get(split).tables[table]) > 1 for split in results.splits)
+    ]
+
+
+def _curves(metrics: Curves) -> list[Picture]:
+    groups = {
+        "Training loss": [n for n in metrics if n.endswith("/loss")],
+        "Alignment terms": [n for n in metrics if "/align/" in n],
+        "Validation accuracy": [n for n in metrics if n.startswith("val/") and n.endswith("accuracy")],
+        "Learning rate": [n for n in metrics if n == "lr" or n.startswith("lr-") or n.endswith("/lr")],
+    }
+    return [
+        picture(
+            plots.loss_curves({n: metrics[n] for n in names}, title), f"{title} over optimiser steps of all stages."
+        )
+        for title, names in groups.items()
+        if names
+    ]
+
+
+def _plateau(metrics: Curves) -> str:
+    curve = metrics.get("val/accuracy")
+    return judge_plateau([CurvePoint(step, value) for step, value in curve]).sentence if curve else ""
+
+
+def _reference_rows(name: str, files: RunFiles, committed: Sequence[Reference]) -> dict[str, list[Reference]]:
+    """Own result and references of every split; empty without references."""
+    if not committed or not files.results:
+        return {}
+    seed = str(files.environment.get("seed", "–"))
+    rows = {}
+    for split in files.results.splits:
+        row = files.results.get(split).overall
+        ends = row.interval
+        own = Reference(name, split, row.accuracy, ends.low, ends.high, row.n, seed, "this run", own=True)
+        rows[split] = [own, *(reference for reference in committed if reference.split == split)]
+    return rows
+
+
+def _reference_figures(rows: Mapping[str, Sequence[Reference]]) -> list[Picture]:
+    pictures = []
+    for split, arms in rows.items():
+        lines = [
+            plots.ForestRow(r.arm, 100 * r.accuracy, Interval(100 * r.low, 100 * r.high), f"n {r.n:,}", r.own)
+            for r in arms
+        ]
+        title = f"{split_name(split)}: accuracy, %"
+        pictures.append(
+            picture(plots.forest(lines, title), f"{title}, 95 % intervals; open dots are committed results.")
+        )
+    return pictures
+
+
+def _facts(environment: Mapping[str, Any]) -> Iterator[str]:
+    for key in _FACTS:
+        if key in environment:
+            yield f"{key.replace('_', ' ')} {environment[key]}"
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
