@@ -77,7 +77,7 @@ def _calcification(tissue: TissueMap, focus: Focus, rng: np.random.Generator) ->
     reach = focus.radius * (np.sqrt((np.arange(count) + 0.5) / count) + 0.15 * scatter_reach)
     speck = (0.028 + 0.05 * focus.radius) * (1 + 0.3 * size)
     scar = tissue.grid.ellipse(focus.x, focus.y, 1.2 * focus.radius, 1.2 * focus.radius)
-    tissue.blend(np.clip(1.5 - 1.5 * scar.rho, 0, 0.5), Tissue.ORGAN)
+    tissue.blend(np.clip(1.5 - 1.5 * scar.rho, 0, 0.5), Tissue.FIBRE)
     places = np.stack([focus.x + reach * np.cos(angle), focus.y + reach * np.sin(angle), speck], axis=1)
     for x, y, radius in places.tolist():
         tissue.paint(tissue.grid.ellipse(x, y, radius, radius), Tissue.CALCIUM)

@@ -50,7 +50,7 @@ SKIN = np.array(
 #                      air   lung  fat   musc. organ fibre gel   fluid blood bone  lesion calcium
 EOSIN = np.array([0.03, 0.22, 0.16, 0.70, 0.52, 0.85, 0.22, 0.14, 1.30, 1.15, 0.55, 0.4], np.float32)
 CELLS = np.array([0.0, 0.35, 0.10, 0.45, 0.85, 0.30, 0.12, 0.04, 0.06, 0.12, 1.0, 0.2], np.float32)
-HAEMATOXYLIN = np.array([0.0, 0.03, 0.02, 0.06, 0.18, 0.05, 0.05, 0.03, 0.03, 0.12, 0.42, 1.3], np.float32)
+HAEMATOXYLIN = np.array([0.0, 0.03, 0.02, 0.06, 0.18, 0.05, 0.05, 0.03, 0.03, 0.12, 0.42, 2.2], np.float32)
 STAINS = np.array([[0.65, 0.70, 0.29], [0.07, 0.99, 0.11]], np.float32)
 """Absorbance of haematoxylin and eosin in red, green and blue (Ruifrok and Johnston 2001)."""
 
