@@ -1,0 +1,113 @@
+"""The commands of ``medgraph``, one function each. Heavy imports belong inside: ``medgraph --help`` is instant."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from medgraph.console import user_errors
+
+
+class _Group(TyperGroup):
+    """Commands whose mistakes are one line and exit code 2."""
+
+    def invoke(self, ctx: Any) -> Any:
+        with user_errors():
+            return super().invoke(ctx)
+
+
+app = typer.Typer(
+    cls=_Group,
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help="Graph-aligned medical vision-language models and compositional generalization.",
+)
+data = typer.Typer(rich_markup_mode=None, no_args_is_help=True, help="Look at data.")
+app.add_typer(data, name="data")
+
+FORWARDS = {"allow_interspersed_args": False, "ignore_unknown_options": True}
+"""Context settings of commands that hand everything after the file to the experiment."""
+Experiment = Annotated[str, typer.Argument(metavar="FILE.py", help="Experiment, e.g. experiments/exgra_10pct.py")]
+Overrides = Annotated[list[str] | None, typer.Argument(metavar="key=value", help="Changes to its configuration.")]
+
+
+@app.command(context_settings=FORWARDS)
+def run(file: Experiment, overrides: Overrides = None) -> None:
+    """Run an experiment; the same command resumes it.
+
+    Does what `python FILE.py [key=value …]` would.
+    """
+    from lightning_app.launch import run_file
+
+    run_file(file, overrides or [])
+
+
+@app.command(context_settings=FORWARDS)
+def config(file: Experiment, overrides: Overrides = None) -> None:
+    """Print an experiment's configuration and run directory."""
+    from lightning_app.launch import load_config
+    from medgraph.config import run_dir, to_yaml
+    from medgraph.training.recipes import resolve
+
+    resolved = resolve(load_config(file, overrides or []))
+    typer.echo(f"# run directory: {run_dir(resolved)}\n{to_yaml(resolved)}", nl=False)
+
+
+@app.command()
+def heads() -> None:
+    """List the alignment heads and their options."""
+    from lightning_app.tables import print_heads
+
+    print_heads()
+
+
+@app.command()
+def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+    """Check the installation and say how to repair it.
+
+    Exit code 1 if there is a problem.
+    """
+    from lightning_app.doctor import examine, to_json
+    from lightning_app.tables import print_checks
+
+    checks = examine()
+    if as_json:
+        typer.echo(to_json(checks))
+    else:
+        print_checks(checks)
+    raise typer.Exit(code=0 if all(check.ok for check in checks) else 1)
+
+
+@data.command("show")
+def data_show(
+    source: Annotated[str, typer.Argument(help="Data source: phantom.")] = "phantom",
+    out: Annotated[Path, typer.Option(help="Image file to write.")] = Path("sheet.png"),
+    side: Annotated[int, typer.Option(min=16, max=1024, help="Pixels a side of one image.")] = 128,
+) -> None:
+    """Write a contact sheet: one image of every kind, with its factors."""
+    from medgraph.config import ConfigError, data_config
+    from medgraph.data import build_corpus
+
+    if source != "phantom":
+        raise ConfigError(f"data show {source}: only phantom has contact sheets")
+    from medgraph.data.phantom import contact_sheet
+
+    contact_sheet(build_corpus(data_config(source)), out, side)
+    typer.echo(out)
+
+
+@app.command()
+def report(run_dir: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="Folder of a finished run.")]) -> None:
+    """Render report.html of a finished run again."""
+    from medgraph.config import ConfigError
+
+    if not (run_dir / "results.json").is_file():
+        raise ConfigError(f"{run_dir} is not the folder of a finished run: it has no results.json")
+    from medgraph.report import write_report
+
+    typer.echo(write_report(run_dir))
