@@ -37,7 +37,7 @@ class DataError(ValueError):
             found: the value found; shortened to 120 characters.
             expected: what would have been right.
             fix: what the user can do about it.
-            record: id of the record inside the file.
+            record: id of the record inside the file, or ``line 3``, ``row 3``.
             field: name of the field inside the record.
 
         Example:
@@ -47,7 +47,7 @@ class DataError(ValueError):
         """
         place = [str(file)]
         if record is not None:
-            place.append(f"record {record}")
+            place.append(str(record) if str(record).startswith(("line ", "row ")) else f"record {record}")
         if field:
             place.append(f"field {field!r}")
         shown = repr(found)

@@ -34,6 +34,28 @@ CONTEXTS = (
     "The {modality} at hand, of the {area} and examined for {task}, is labelled {label}.",
 )
 
+REPLIES = (
+    'Asked "{question}", the answer is {answer}.',
+    'The image answers the question "{question}" with {answer}.',
+    '{answer}: this is what the image says to the question "{question}"',
+    'To "{question}" one has to reply {answer}.',
+)
+
+
+def extend_reply(question: str, answer: str, key: str) -> str:
+    """Write the extended answer to a free question: the question's words and the answer's, nothing more.
+
+    Args:
+        question: the question.
+        answer: the short answer.
+        key: id of the record; decides the wording.
+
+    Example:
+        >>> extend_reply("Is it broken?", "no", "2")
+        'To "Is it broken?" one has to reply no.'
+    """
+    return REPLIES[int(position(0, "wording", key) * len(REPLIES))].format(question=question, answer=answer)
+
 
 def extend_answer(answer: str, triplet: MATTriplet, mode: Extension, key: str, options: Sequence[str] = ()) -> str:
     """Write the extended answer of one record.

@@ -65,6 +65,7 @@ class SubsetSpec:
         datasets: numbers of the source data sets.
         role: the paper's use: 25 in-distribution, 12 out-of-distribution subsets; None for all others.
         evidence: where the category comes from.
+        slug: name of a subset that has no number in Med-MAT; empty: ``subset-<no>``.
     """
 
     no: int
@@ -76,11 +77,12 @@ class SubsetSpec:
     datasets: tuple[int, ...] = ()
     role: Role | None = None
     evidence: str = ""
+    slug: str = ""
 
     @property
     def key(self) -> str:
         """Name of the subset in records and reports: ``subset-03``."""
-        return f"subset-{self.no:02d}"
+        return self.slug or f"subset-{self.no:02d}"
 
     @property
     def tags(self) -> frozenset[str]:

@@ -17,6 +17,9 @@ Key = TypeVar("Key", bound=Hashable)
 SHARES = {"train": 0.70, "task": 0.05, "val": 0.05, "test": 0.20}
 """Expected share of the groups in each in-distribution split."""
 
+HELD_BACK = {"train": 0.90, "task": 0.05, "val": 0.05}
+"""Shares of the groups of a published training split, where validation images are not published."""
+
 OOD_SHARE = 0.2
 """Largest share of the subsets that `choose_ood` holds out."""
 

@@ -1,0 +1,34 @@
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+
+@pytest.fixture
+def write(tmp_path):
+    """Write a file below tmp_path: JSON for lists, CSV for lists with a .csv name, a random image for no content."""
+
+    def make(name: str, content=None) -> Path:
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if content is None:
+            pixels = np.random.default_rng(abs(sum(map(ord, name)))).integers(0, 256, (12, 12, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(path)
+        elif path.suffix in (".csv", ".tsv"):
+            with path.open("w", newline="") as file:
+                writer = csv.DictWriter(file, list(content[0]), delimiter="," if path.suffix == ".csv" else "\t")
+                writer.writeheader()
+                writer.writerows(content)
+        else:
+            path.write_text(json.dumps(content, ensure_ascii=False))
+        return path
+
+    return make
+
+
+@pytest.fixture
+def records_of():
+    return lambda corpus: [record for split in corpus.splits.values() for record in split]
