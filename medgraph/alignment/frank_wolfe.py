@@ -28,7 +28,7 @@ class EdgeOperator:
         heads = (np.arange(num_problems)[:, None] * self.num_nodes + self.right.reshape(num_problems, -1)).reshape(-1)
         self.incoming = np.argsort(heads, kind="stable") % (self.num_nodes * self.k)
         self.in_degree = np.bincount(heads, minlength=num_problems * self.num_nodes)
-        self.in_start = np.concatenate([[0], np.cumsum(self.in_degree)[:-1]])
+        self.in_start = np.cumsum(self.in_degree) - self.in_degree
 
     def __call__(self, active: Ints, matching: Ints) -> Floats:
         """Apply H.
@@ -40,33 +40,34 @@ class EdgeOperator:
         Returns:
             (A, B, B) float64.
         """
-        n, k = self.num_nodes, self.k
+        n, k, num_active = self.num_nodes, self.k, len(active)
         base = active % len(self.left)
-        row = np.repeat(np.arange(len(active)), n * k)
-        edge = np.tile(np.arange(n * k), len(active))
-        tail, head = edge // k, self.left[base].reshape(-1)
-        # Tails matched, i→m(i): every right edge f out of m(i) could be the image, so its head attracts the head of e.
-        image = matching[row, tail]
-        keep = np.flatnonzero(image >= 0)
-        row_1, edge_1 = np.repeat(row[keep], k), np.repeat(edge[keep], k)
-        other_1 = (image[keep, None] * k + np.arange(k)).reshape(-1)
-        cell_1 = np.repeat(head[keep], k) * n + self.right.reshape(len(self.left), -1)[base[row_1], other_1]
-        # Heads matched, k→m(k): every right edge f into m(k) could be the image, so its tail attracts the tail of e.
-        image = matching[row, head]
-        keep = np.flatnonzero(image >= 0)
-        slot = base[row[keep]] * n + image[keep]
-        count = self.in_degree[slot]
-        source = np.repeat(keep, count)
-        position = np.arange(len(source)) + np.repeat(self.in_start[slot] - (np.cumsum(count) - count), count)
-        other_2 = self.incoming[position]
-        row_2, edge_2 = row[source], edge[source]
-        cell_2 = tail[source] * n + other_2 // k
+        left = self.left[base]
+        rows = np.arange(num_active)
 
-        rows = np.concatenate([row_1, row_2])
-        costs = self.read(base[rows], np.concatenate([edge_1, edge_2]), np.concatenate([other_1, other_2]))
-        cells = rows * (n * n) + np.concatenate([cell_1, cell_2])
-        total: Floats = np.bincount(cells, costs, minlength=len(active) * n * n).astype(np.float64, copy=False)
-        return total.reshape(len(active), n, n)
+        # Tails matched, i→m(i): every right edge out of m(i) could be the image, so its head attracts the head of e.
+        image = np.maximum(matching, 0)
+        edge = np.arange(n * k).reshape(n, k, 1)
+        other = image[:, :, None, None] * k + np.arange(k)
+        tail_costs = self.read(base[:, None, None, None], edge, other)  # (A, B, K, K)
+        tail_costs = tail_costs * (matching >= 0)[:, :, None, None]
+        heads = left * n + rows[:, None, None] * (n * n)
+        tail_cells = heads[..., None] + self.right[base[:, None], image][:, :, None, :]
+
+        # Heads matched, k→m(k): every right edge into m(k) could be the image, so its tail attracts the tail of e.
+        image = matching[rows[:, None, None], left].reshape(-1)
+        slot = np.repeat(base * n, n * k) + image
+        count = np.where(image >= 0, self.in_degree[slot], 0)
+        source = np.repeat(np.arange(len(image)), count)
+        start = self.in_start[slot] - (np.cumsum(count) - count)
+        other = self.incoming[np.arange(len(source)) + start[source]]
+        head_costs = self.read(np.repeat(base, n * k)[source], source % (n * k), other)
+        head_cells = source // k * n + other // k
+
+        cells = np.concatenate([tail_cells.reshape(-1), head_cells])
+        costs = np.concatenate([tail_costs.reshape(-1), head_costs])
+        total: Floats = np.bincount(cells, costs, minlength=num_active * n * n).astype(np.float64, copy=False)
+        return total.reshape(num_active, n, n)
 
     def second_order(self, active: Ints, matching: Ints) -> Floats:
         """Edge costs that a swap of two images adds beyond the gradient: (A, B, B), symmetric.
@@ -90,12 +91,13 @@ class EdgeOperator:
         return total + total.transpose(0, 2, 1)
 
 
-def frank_wolfe(problem: MatchingProblem, max_iterations: int = 30) -> Ints:
+def frank_wolfe(problem: MatchingProblem, max_iterations: int = 10) -> Ints:
     """Minimise the matching objective to a 2-swap optimum.
 
     Frank-Wolfe (also known as integer projected fixed point, Leordeanu et al. 2009) starts at the optimum of the unary
-    costs. Every step solves one linear assignment, and the edge term is needed at matchings only, since
-    H(x + t(v - x)) = (1-t) Hx + t Hv. The best matching met on the way is then improved by swaps of two images.
+    costs. Every step solves one linear assignment on the gradient U + Hx. The edge term is needed at matchings v only,
+    since H((1-t) x + t v) = (1-t) Hx + t Hv, and the point x itself is needed in two scalars only, <U, x> and <x, Hx>.
+    The best matching met on the way is then improved by swaps of two images.
 
     Args:
         problem: P problems of B nodes with edges.
@@ -108,28 +110,33 @@ def frank_wolfe(problem: MatchingProblem, max_iterations: int = 30) -> Ints:
     partial = problem.threshold is not None
     active = np.arange(len(unary))
     best = lap(unary, partial)
-    best_value = np.full(len(unary), np.inf)
-    vertex = best
-    x = np.zeros_like(unary)  # current point of the active problems, and H x
-    hx = np.zeros_like(unary)
-    for iteration in range(max_iterations):
-        indicator = one_hot(vertex)
-        hv = operator(active, vertex)
-        value = ((unary[active] + 0.5 * hv) * indicator).sum((1, 2))
-        improved = value < best_value[active] - TOLERANCE
-        best[active[improved]], best_value[active[improved]] = vertex[improved], value[improved]
-        if iteration == 0:
-            x, hx = indicator, hv
-        else:
-            step = _line_search(unary[active] + hx, indicator - x, hv - hx)
-            x, hx = x + step * (indicator - x), hx + step * (hv - hx)
-        gradient = unary[active] + hx
+    gradient = unary + operator(active, best)
+    linear = paid(unary, best)
+    quadratic = paid(gradient, best) - linear
+    best_value = linear + quadratic / 2
+    for _ in range(max_iterations):
         vertex = lap(gradient, partial)
-        gap = (gradient * (x - one_hot(vertex))).sum((1, 2))
-        going = gap > TOLERANCE
-        active, vertex, x, hx = active[going], vertex[going], x[going], hx[going]
-        if not len(active):
+        descent = linear + quadratic - paid(gradient, vertex)
+        going = descent > TOLERANCE
+        if not going.any():
             break
+        active, vertex, gradient = active[going], vertex[going], gradient[going]
+        linear, quadratic, descent = linear[going], quadratic[going], descent[going]
+        vertex_linear = paid(unary[active], vertex)
+        vertex_gradient = unary[active] + operator(active, vertex)
+        vertex_quadratic = paid(vertex_gradient, vertex) - vertex_linear
+        value = vertex_linear + vertex_quadratic / 2
+        lower = value < best_value[active] - TOLERANCE
+        best[active[lower]], best_value[active[lower]] = vertex[lower], value[lower]
+
+        cross = paid(gradient, vertex) - vertex_linear  # <v, H x>
+        curvature = vertex_quadratic - 2 * cross + quadratic
+        convex = curvature > TOLERANCE
+        step = np.where(convex, np.minimum(descent / np.where(convex, curvature, 1.0), 1.0), 1.0)
+        stay = 1 - step
+        linear = stay * linear + step * vertex_linear
+        quadratic = stay**2 * quadratic + 2 * stay * step * cross + step**2 * vertex_quadratic
+        gradient += step[:, None, None] * (vertex_gradient - gradient)
     return two_swap(unary, operator, best, partial)
 
 
@@ -181,17 +188,9 @@ def add_dummies(matching: Ints) -> Ints:
     return full
 
 
-def one_hot(matching: Ints) -> Floats:
-    """Write matchings as 0/1 matrices: (P, B) → (P, B, B)."""
-    table = np.zeros((*matching.shape, matching.shape[1]))
-    row, i = np.nonzero(matching >= 0)
-    table[row, i, matching[row, i]] = 1.0
-    return table
-
-
-def _line_search(gradient: Floats, direction: Floats, h_direction: Floats) -> Floats:
-    """Step length in [0, 1] that minimises the quadratic along ``direction``: (A, 1, 1)."""
-    slope = (gradient * direction).sum((1, 2), keepdims=True)
-    curvature = (direction * h_direction).sum((1, 2), keepdims=True)
-    convex = curvature > TOLERANCE
-    return np.where(convex, np.clip(-slope / np.where(convex, curvature, 1.0), 0.0, 1.0), 1.0)
+def paid(costs: Floats, matching: Ints) -> Floats:
+    """Sum the costs of the matched pairs: (P, B, B), (P, B) → (P,)."""
+    num_problems, num_nodes = matching.shape
+    taken = costs[np.arange(num_problems)[:, None], np.arange(num_nodes), matching]
+    total: Floats = (taken * (matching >= 0)).sum(1)
+    return total

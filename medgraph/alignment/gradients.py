@@ -19,7 +19,16 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from medgraph.alignment.losses import is_right
-from medgraph.alignment.matching import EdgeCosts, MatchingProblem, Solver, objective, solve, to_numpy
+from medgraph.alignment.matching import (
+    EdgeCosts,
+    Floats,
+    Ints,
+    MatchingProblem,
+    Solver,
+    matched_edges,
+    solve,
+    to_numpy,
+)
 
 
 def gumbel(shape: tuple[int, ...], generator: torch.Generator | None = None) -> Tensor:
@@ -80,14 +89,16 @@ def perturb(
     return replace(problem, unary=unary.flatten(0, 1), edges=edges)
 
 
-def imle_target(problem: MatchingProblem, positives: Tensor, lam: float, solver: Solver = "frank_wolfe") -> Tensor:
-    r"""Solve again with costs shifted along the Hamming loss: the target of I-MLE and of black-box differentiation.
+def solve_with_target(
+    problem: MatchingProblem, positives: Tensor, lam: float, solver: Solver = "frank_wolfe"
+) -> tuple[Tensor, Tensor]:
+    r"""Solve, and solve again with costs shifted along the Hamming loss: I-MLE and black-box differentiation.
 
     .. math:: m' = \arg\min_m \langle c + \lambda\, \partial H / \partial m,\, m \rangle, \qquad
         \partial H / \partial m_{ij} = (1 - 2 T_{ij}) / B
 
     On perturbed costs this is I-MLE (Niepert et al., NeurIPS 2021), on clean costs black-box differentiation
-    (Vlastelica et al., ICLR 2020).
+    (Vlastelica et al., ICLR 2020). The loss is linear in m, so both solves are one batch.
 
     Args:
         problem: S·P problems, the noise included.
@@ -96,11 +107,14 @@ def imle_target(problem: MatchingProblem, positives: Tensor, lam: float, solver:
         solver: see :func:`medgraph.alignment.matching.solve`.
 
     Returns:
-        (S·P, B) int64.
+        Matching m and target m', (S, P, B) int64 each.
     """
-    slope = (1.0 - 2.0 * positives.to(problem.unary)) / problem.unary.shape[-1]
-    repeats = len(problem.unary) // len(positives)
-    return solve(replace(problem, unary=problem.unary + lam * slope.repeat(repeats, 1, 1)), solver)
+    num_problems, num_nodes, _ = positives.shape
+    slope = (1.0 - 2.0 * positives.to(problem.unary)) / num_nodes
+    shifted = problem.unary + lam * slope.repeat(len(problem.unary) // num_problems, 1, 1)
+    both = solve(replace(problem, unary=torch.cat([problem.unary, shifted])), solver)
+    matching, target = both.view(2, -1, num_problems, num_nodes)
+    return matching, target
 
 
 def nearest_target(matching: Tensor, positives: Tensor) -> Tensor:
@@ -132,6 +146,8 @@ def nearest_target(matching: Tensor, positives: Tensor) -> Tensor:
 def surrogate(problem: MatchingProblem, matching: Tensor, target: Tensor) -> Tensor:
     """Average the objective of the target minus that of the matching: its gradient is that of the estimator, times λ.
 
+    Terms that target and matching share cancel before anything is computed, so a nearly right matching costs little.
+
     Args:
         problem: P problems with clean, differentiable costs.
         matching: (S, P, B) int64.
@@ -140,10 +156,37 @@ def surrogate(problem: MatchingProblem, matching: Tensor, target: Tensor) -> Ten
     Returns:
         Scalar, the mean over samples and problems.
     """
-    samples = len(matching)
-    repeated = replace(problem, unary=problem.unary.repeat(samples, 1, 1))
-    difference = objective(repeated, target.flatten(0, 1)) - objective(repeated, matching.flatten(0, 1))
-    return difference.mean()
+    unary = problem.unary - (problem.threshold or 0.0)
+    weights = torch.zeros(unary.numel(), device=unary.device, dtype=unary.dtype)
+    for sign, solution in ((1.0, target), (-1.0, matching)):
+        matched = solution >= 0
+        cells = torch.arange(solution[0].numel()).view(solution[0].shape) * unary.shape[-1] + solution
+        weights.index_add_(
+            0, cells[matched].to(unary.device), torch.full((), sign).to(unary).expand(int(matched.sum()))
+        )
+    total = unary.flatten() @ weights
+    if problem.edges is not None:
+        which, e, f, weight = _edge_weights(problem.edges, matching, target)
+        costs = problem.edges.pair_costs(*(torch.from_numpy(x).to(unary.device) for x in (which, e, f)))
+        total = total + costs @ torch.from_numpy(weight).to(costs)
+    return total / (len(matching) * matching.shape[1])
+
+
+def _edge_weights(edges: EdgeCosts, matching: Tensor, target: Tensor) -> tuple[Ints, Ints, Ints, Floats]:
+    """Count how much more often the target pays for an edge pair than the matching: problem, e, f and count."""
+    left, right = to_numpy(edges.left), to_numpy(edges.right)
+    num_problems, num_edges = len(left), left[0].size
+    keys, signs = [], []
+    for sign, solution in ((1.0, target), (-1.0, matching)):
+        which, e, f = matched_edges(left, right, to_numpy(solution.flatten(0, 1)))
+        keys.append((which % num_problems * num_edges + e) * num_edges + f)
+        signs.append(np.full(len(which), sign))
+    unique, inverse = np.unique(np.concatenate(keys), return_inverse=True)
+    count: Floats = np.bincount(inverse, np.concatenate(signs), minlength=len(unique)).astype(np.float64, copy=False)
+    kept = count != 0
+    problem_edge, f = np.divmod(unique[kept], num_edges)
+    which, e = np.divmod(problem_edge, num_edges)
+    return which, e, f, count[kept]
 
 
 def with_gradient_of(value: Tensor, function: Tensor) -> Tensor:

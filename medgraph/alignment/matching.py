@@ -78,8 +78,8 @@ class DenseEdgeCosts:
 
     def reader(self) -> PairCosts:
         """See :class:`EdgeCosts`."""
-        costs = to_numpy(self.costs)
-        return lambda problem, e, f: costs[problem, e, f]
+        costs, num_edges = to_numpy(self.costs).reshape(-1), self.costs.shape[-1]
+        return lambda problem, e, f: costs.take((problem * num_edges + e) * num_edges + f)
 
     def dense(self) -> DenseEdgeCosts:
         """See :class:`EdgeCosts`."""
@@ -127,19 +127,21 @@ class CosineEdgeCosts:
         """See :class:`EdgeCosts`. Float64, because short edges are differences of large products."""
         x, y = (to_numpy(nodes).astype(np.float64) for nodes in (self.left_nodes, self.right_nodes))
         left, right = to_numpy(self.left), to_numpy(self.right)
-        num_nodes, k = left.shape[1:]
+        num_problems, num_nodes, k = left.shape
         gram = np.matmul(x, y.transpose(0, 2, 1)).reshape(-1)
         left_norm, right_norm = _inverse_edge_lengths(x, left), _inverse_edge_lengths(y, right)
-        left_flat, right_flat = left.reshape(-1), right.reshape(-1)
+        # Where the rows of the Gram matrix start, and its columns, for tail and head of every edge.
+        first = np.arange(num_problems)[:, None, None] * num_nodes
+        tail = np.broadcast_to(np.arange(num_nodes)[:, None], left.shape)
+        row, row_to = (((first + node) * num_nodes).reshape(-1) for node in (tail, left))
+        col, col_to = tail.reshape(-1), right.reshape(-1)
 
         def read(problem: Ints, e: Ints, f: Ints) -> Floats:
             edge, other = problem * (num_nodes * k) + e, problem * (num_nodes * k) + f
-            row, col = problem * num_nodes + e // k, f // k
-            row_to, col_to = problem * num_nodes + left_flat[edge], right_flat[other]
-            row *= num_nodes
-            row_to *= num_nodes
-            dots = gram[row + col] - gram[row + col_to] - gram[row_to + col] + gram[row_to + col_to]
-            return -self.weight * (dots * left_norm[edge] * right_norm[other] - self.offset)
+            start, end, start_row, end_row = col[other], col_to[other], row[edge], row_to[edge]
+            dots = gram.take(start_row + start) - gram.take(start_row + end)
+            dots += gram.take(end_row + end) - gram.take(end_row + start)
+            return -self.weight * (dots * (left_norm[edge] * right_norm[other]) - self.offset)
 
         return read
 
@@ -301,9 +303,11 @@ def all_matchings(num_nodes: int, partial: bool = False) -> Ints:
 
 def _edge_vectors(nodes: Tensor, neighbors: Tensor, problem: Tensor, edge: Tensor) -> Tensor:
     """Unit vectors from the head of an edge to its tail, (N, D)."""
-    k = neighbors.shape[-1]
-    tail, slot = edge // k, edge % k
-    return F.normalize(nodes[problem, tail] - nodes[problem, neighbors[problem, tail, slot]], dim=-1)
+    num_nodes, k = neighbors.shape[1:]
+    first, flat = problem * num_nodes, nodes.flatten(0, 1)  # index_select has a much faster backward than indexing
+    tail = flat.index_select(0, first + edge // k)
+    head = flat.index_select(0, first + neighbors.flatten().index_select(0, first * k + edge))
+    return F.normalize(tail - head, dim=-1)
 
 
 def _inverse_edge_lengths(nodes: Floats, neighbors: Ints) -> Floats:

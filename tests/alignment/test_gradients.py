@@ -7,10 +7,10 @@ import torch
 
 from medgraph.alignment.gradients import (
     gumbel,
-    imle_target,
     match_accuracy,
     nearest_target,
     perturb,
+    solve_with_target,
     sum_of_gamma,
     surrogate,
     with_gradient_of,
@@ -71,18 +71,17 @@ def test_the_gradient_of_edges_is_that_of_the_smoothed_objective(make_problem):
 
 def test_a_large_lambda_gives_the_closed_form(make_problem):
     noisy = perturb(make_problem(num_problems=3, num_nodes=6), gumbel((4, 3, 6, 6)))
-    target = imle_target(noisy, identity(3, 6), lam=1e4)
-    assert torch.equal(target.view(4, 3, 6), torch.arange(6).expand(4, 3, 6))
-    assert torch.equal(imle_target(noisy, identity(3, 6), lam=0.0), solve(noisy))
+    matching, target = solve_with_target(noisy, identity(3, 6), lam=1e4)
+    assert torch.equal(matching, solve(noisy).view(4, 3, 6))
+    assert torch.equal(target, torch.arange(6).expand(4, 3, 6))
+    assert torch.equal(*solve_with_target(noisy, identity(3, 6), lam=0.0))
 
 
 def test_black_box_gradient_by_its_formula(make_problem):
     """Vlastelica et al.: -(y(w) - y(w'))/λ with w' = w + λ dL/dy, on a linear assignment."""
     problem = MatchingProblem(make_problem(num_nodes=6, noise=3.0).unary.double().requires_grad_())
     lam = 2.0
-    clean = perturb(problem, torch.zeros(1, 1, 6, 6))
-    matching = solve(clean).view(1, 1, 6)
-    target = imle_target(clean, identity(1, 6), lam).view(1, 1, 6)
+    matching, target = solve_with_target(perturb(problem, torch.zeros(1, 1, 6, 6)), identity(1, 6), lam)
     (surrogate(problem, matching, target) / lam).backward()
     slope = (1 - 2 * torch.eye(6, dtype=torch.float64)) / 6
     shifted = solve(MatchingProblem(problem.unary.detach() + lam * slope))

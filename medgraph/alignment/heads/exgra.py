@@ -16,10 +16,10 @@ from medgraph.alignment.diagnostics import cosine_terms
 from medgraph.alignment.gnn import GraphEncoder
 from medgraph.alignment.gradients import (
     gumbel,
-    imle_target,
     match_accuracy,
     nearest_target,
     perturb,
+    solve_with_target,
     surrogate,
     with_gradient_of,
 )
@@ -303,11 +303,10 @@ class ExGraHead(AlignmentHead):
                 scale = self.edge_noise * self.edge_weight
                 edge_noise = scale * gumbel((samples, num_problems, num_edges, num_edges), generator)
         noisy = perturb(problem, noise, edge_noise)
-        matching = solve(noisy, self.solver).view(samples, num_problems, num_nodes)
         if self.gradient == "closed_form":
+            matching = solve(noisy, self.solver).view(samples, num_problems, num_nodes)
             return matching, nearest_target(matching, positives)
-        target = imle_target(noisy, positives, self.lam or num_nodes, self.solver)
-        return matching, target.view_as(matching)
+        return solve_with_target(noisy, positives, self.lam or num_nodes, self.solver)
 
     @torch.no_grad()
     def diagnose(self, problem: MatchingProblem, cosines: Tensor, pairs: Pairs, views: Tensor) -> dict[str, Tensor]:
