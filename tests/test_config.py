@@ -113,6 +113,15 @@ def test_interpolation_of_environment_variables(experiment, monkeypatch, tmp_pat
         parse(experiment, ["run.root=${oc.env:NOPE}"])
 
 
+def test_the_home_folder(experiment, monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert parse(experiment, ["run.root=~/results"]).run.root == str(tmp_path / "results")
+
+
+def test_a_study_may_have_no_ood_split(experiment):
+    assert parse(experiment, ["data.num_ood=0", "data.holdout=0"]).data.num_ood == 0
+
+
 def test_parse_leaves_the_default_alone_and_shares_nothing_with_it(experiment):
     before = copy.deepcopy(experiment)
     config = parse(experiment, ["stage2.train=llm", "alignment=none"])
@@ -209,6 +218,8 @@ def test_yaml_round_trip(experiment, write, argv):
         ("sed=1", "sed=1: unknown key; did you mean 'seed'?"),
         ("stage2.stepz=1", "stage2.stepz=1: unknown key; did you mean 'stage2.steps'?"),
         ("stage4.steps=1", "stage4.steps=1: unknown key; did you mean 'stage3.steps'?"),
+        ("lr=1", "lr=1: unknown key; did you mean stage1.lr or stage2.lr or stage3.lr?"),
+        ("fraction=1", "fraction=1: unknown key; did you mean data.fraction?"),
         ("run.banana=1", "run.banana=1: unknown key; known: run.root, run.name"),
         ("seed.x=1", "seed.x=1: unknown key; did you mean 'seed'?"),
         ("data.root=x", "data.root=x: this key belongs to data=medmat; add data=medmat"),
@@ -242,6 +253,8 @@ def test_yaml_round_trip(experiment, write, argv):
         ("stage2.train=llm,head", "stage2.train=head: expected parts out of vision, projector, llm"),
         ("eval.limit=0", "eval.limit=0: expected at least 1"),
         ("trainer.threads=0", "trainer.threads=0: expected at least 1"),
+        ("trainer.devices=0", "trainer.devices=0: expected at least 1, or auto"),
+        ("trainer.devices=two", "trainer.devices=two: expected at least 1, or auto"),
         ("name=a/b", "name=a/b: expected a folder name"),
         ("run.name=..", "run.name=..: expected a folder name"),
         ("run.root=", "run.root=: expected a folder"),

@@ -161,6 +161,7 @@ def _convert(owner: Any, name: str, setting: _Setting) -> Any:
     alternatives = get_args(hint) if get_origin(hint) in (typing.Union, types.UnionType) else (hint,)
     value = setting.value
     if isinstance(value, str):
+        value = str(Path(value).expanduser()) if value.startswith("~/") else value
         if types.NoneType in alternatives and value.lower() in ("null", "none", "~"):
             return None
         if any(get_origin(alternative) is list for alternative in alternatives):
@@ -193,10 +194,12 @@ def _explain_unknown(config: ExperimentConfig, key: str) -> str:
     if key in owners:
         return f"this key belongs to {owners[key]}; add {owners[key]}"
     known = list(_leaves(dataclasses.asdict(config)))
-    group = key.partition(".")[0]
+    if same := [other for other in known if other.endswith(f".{key}")]:
+        return f"unknown key; did you mean {' or '.join(same)}?"
     hint = suggest(key, [*known, *owners])
     if hint.startswith("; known"):
-        hint = suggest("", [k for k in known if k.startswith(f"{group}.")] or list(vars(config)))
+        group = key.partition(".")[0]
+        hint = suggest("", [other for other in known if other.startswith(f"{group}.")] or list(vars(config)))
     return f"unknown key{hint}"
 
 

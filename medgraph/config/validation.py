@@ -17,13 +17,15 @@ _RANGES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     (
         "at least 1",
         lambda value: value >= 1,
-        "data.num_* data.questions_per_image data.max_per_subset model.max_length stage?.batch_size stage?.accumulate "
+        "data.num_train data.num_task data.num_val data.num_test data.num_modalities data.num_areas data.num_findings "
+        "data.questions_per_image data.max_per_subset model.max_length stage?.batch_size stage?.accumulate "
         "trainer.num_nodes trainer.threads trainer.*_every eval.batch_size eval.max_new_tokens eval.limit",
     ),
     (
         "0 or more",
         lambda value: value >= 0,
-        "data.seed stage?.steps stage?.epochs stage?.weight_decay stage?.grad_clip stage?.alpha trainer.num_workers",
+        "data.num_ood data.seed stage?.steps stage?.epochs stage?.weight_decay stage?.grad_clip stage?.alpha "
+        "trainer.num_workers",
     ),
     ("a number above 0", lambda value: value > 0, "stage?.lr"),
     ("a share in (0, 1]", lambda value: 0 < value <= 1, "data.fraction"),
@@ -36,6 +38,11 @@ _RANGES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
         "name run.name",
     ),
     ("a folder", bool, "run.root"),
+    (
+        "at least 1, or auto",
+        lambda value: value == "auto" or (isinstance(value, int) and value >= 1),
+        "trainer.devices",
+    ),
 )
 """Expectation, test, and the patterns of the keys it is for; None is always allowed."""
 
