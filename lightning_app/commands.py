@@ -108,6 +108,6 @@ def report(run_dir: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="Fold
 
     if not (run_dir / "results.json").is_file():
         raise ConfigError(f"{run_dir} is not the folder of a finished run: it has no results.json")
-    from medgraph.report import write_report
+    from medgraph.report.run import write_report
 
     typer.echo(write_report(run_dir))

@@ -32,7 +32,8 @@ def _clean_torch() -> Iterator[None]:
         return
     torch.set_num_threads(1)
     torch.set_default_dtype(torch.float32)
-    torch.use_deterministic_algorithms(False)
+    if torch.are_deterministic_algorithms_enabled():  # setting it imports the compiler
+        torch.use_deterministic_algorithms(False)
     torch.set_grad_enabled(True)
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
