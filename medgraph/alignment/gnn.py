@@ -9,7 +9,7 @@ from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
-from torch_geometric.nn import EdgeConv, GATConv, GCNConv, GraphConv
+from torch_geometric.nn import DenseGCNConv, EdgeConv, GATConv, GraphConv
 
 from medgraph.alignment.graph import edge_index
 
@@ -20,11 +20,13 @@ LAYERS: tuple[str, ...] = get_args(Layer)
 def build_layer(layer: Layer, dim: int) -> nn.Module:
     """Make one torch_geometric layer of width ``dim`` → ``dim``.
 
+    GCN is the dense layer: on graphs of one batch it equals ``GCNConv`` and is several times faster.
+
     Raises:
         ValueError: if the layer is unknown.
     """
     if layer == "gcn":
-        return GCNConv(dim, dim)
+        return DenseGCNConv(dim, dim)
     if layer == "graph_max":
         return GraphConv(dim, dim, aggr="max")
     if layer == "graph_mean":
@@ -83,10 +85,15 @@ class GraphEncoder(nn.Module):
         Returns:
             (G, B, D) float.
         """
-        edges = edge_index(neighbors)
-        if self.reverse:
-            edges = edges.flip(0)
-        x = nodes.flatten(0, 1)
+        if isinstance(self.first, DenseGCNConv):
+            edges = torch.zeros(*neighbors.shape[:2], neighbors.shape[1], device=nodes.device, dtype=nodes.dtype)
+            edges.scatter_(2, neighbors, 1.0)
+            edges = edges.transpose(1, 2) if self.reverse else edges
+            x = nodes
+        else:
+            edges = edge_index(neighbors)
+            edges = edges.flip(0) if self.reverse else edges
+            x = nodes.flatten(0, 1)
         out = self.second(self.first(x, edges).relu(), edges)
         if self.final_relu:
             out = out.relu()

@@ -1,22 +1,33 @@
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 import torch
+from torch_geometric.nn import GCNConv, GraphConv
 
 from medgraph.alignment.gnn import LAYERS, GraphEncoder, build_layer
 from medgraph.alignment.graph import knn
 
+SPARSE = {"gcn": GCNConv, "graph_max": partial(GraphConv, aggr="max"), "graph_mean": partial(GraphConv, aggr="mean")}
 
+
+@pytest.mark.parametrize("reverse", [False, True])
 @pytest.mark.parametrize("layer", LAYERS)
-def test_a_batch_of_graphs_equals_the_pyg_layers_on_each_graph(layer):
+def test_a_batch_of_graphs_equals_the_sparse_pyg_layers_on_each_graph(layer, reverse):
     torch.manual_seed(0)
-    encoder = GraphEncoder(6, layer, residual=False)
+    encoder = GraphEncoder(6, layer, residual=False, reverse=reverse)
+    first, second = encoder.first, encoder.second
+    if layer in SPARSE:
+        first, second = (SPARSE[layer](6, 6) for _ in range(2))
+        first.load_state_dict(encoder.first.state_dict())
+        second.load_state_dict(encoder.second.state_dict())
     nodes = torch.randn(3, 7, 6)
     neighbors = knn(nodes, 2)
     for graph, near, encoded in zip(nodes, neighbors, encoder(nodes, neighbors), strict=True):
         edges = torch.stack([near.flatten(), torch.arange(7).repeat_interleave(2)])
-        expected = encoder.second(encoder.first(graph, edges).relu(), edges)
-        torch.testing.assert_close(encoded, expected)
+        edges = edges.flip(0) if reverse else edges
+        torch.testing.assert_close(encoded, second(first(graph, edges).relu(), edges))
 
 
 @pytest.mark.parametrize("layer", LAYERS)
