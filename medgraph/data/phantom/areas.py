@@ -128,8 +128,9 @@ def _breast(tissue: TissueMap, rng: np.random.Generator) -> None:
     tissue.paint(grid.ellipse(0, 0.69, 0.09, 0.06), Tissue.MUSCLE, depth=0.6)
     tissue.paint(_below(grid.ellipse(0, -0.98, 0.8, 0.42), grid, -0.82), Tissue.MUSCLE, depth=0.8)
     phase = rng.uniform(0, 6)
-    body = grid.lobed(grid.ellipse(0, 0.02, 0.46 * gland, 0.52 * gland), 0, 0, 7, 0.12, phase)
-    tissue.paint(body, Tissue.ORGAN, depth=0.7, opacity=0.75)
+    lobules = grid.lobed(grid.ellipse(0, 0.02, 0.46 * gland, 0.52 * gland), 0, 0, 5, 0.08, phase)
+    lobules = grid.lobed(lobules, 0, 0, 13, 0.05, 2 * phase)
+    tissue.paint(lobules, Tissue.ORGAN, depth=0.7, opacity=0.75)
     for x in (-0.4, -0.25, -0.09, 0.09, 0.25, 0.4):
         tissue.paint(grid.capsule(0, 0.62, x * fan, -0.3 + abs(x) * 0.6, 0.02), Tissue.FIBRE, depth=0.5)
 

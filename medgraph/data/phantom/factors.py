@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import IntEnum
 from itertools import combinations, product
 from typing import TYPE_CHECKING, TypeVar
 
@@ -34,8 +35,19 @@ SPLIT_CAPACITY = 1_000_000
 """Image ``i`` of split number ``s`` has index ``s * SPLIT_CAPACITY + i``."""
 
 
-def generator(seed: int, index: int, stream: int) -> np.random.Generator:
-    """Independent random stream of one image (0 factors, 1 questions, 2 anatomy and optics, 3 sensor noise)."""
+class Stream(IntEnum):
+    """Independent sources of randomness of one image: changing one factor leaves what the others decide as it is."""
+
+    FACTORS = 0
+    QUESTIONS = 1
+    ANATOMY = 2
+    FINDING = 3
+    MODALITY = 4
+    NOISE = 5
+
+
+def generator(seed: int, index: int, stream: Stream) -> np.random.Generator:
+    """Random generator of one image for one purpose."""
     return np.random.default_rng((seed, index, stream))
 
 
@@ -165,7 +177,7 @@ class FactorSpace:
 
     def draw(self, index: int) -> Factors:
         """Factors of one image: a pure function of the data seed, the values in use, and the index."""
-        u = generator(self.seed, index, 0).random(6 + len(Nuisance.LOW))
+        u = generator(self.seed, index, Stream.FACTORS).random(6 + len(Nuisance.LOW))
         if index // SPLIT_CAPACITY == SPLITS.index("ood"):
             pool = self.unseen
         else:

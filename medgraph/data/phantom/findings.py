@@ -54,8 +54,8 @@ def _mass(tissue: TissueMap, focus: Focus, rng: np.random.Generator) -> None:
     grid = tissue.grid
     phase, ripple = rng.uniform(0, 6, 2).tolist()
     shape = grid.ellipse(focus.x, focus.y, focus.radius, focus.radius * 0.9, phase)
-    halo = np.clip(1.3 + 0.25 * focus.grade - shape.rho, 0, 1)
-    tissue.blend(halo * (0.25 * focus.opacity), Tissue.FLUID)
+    halo = np.clip(1.2 + 0.4 * focus.grade - shape.rho, 0, 0.4)
+    tissue.blend(halo, Tissue.FLUID)
     shape = grid.lobed(shape, focus.x, focus.y, 5, 0.13, phase)
     shape = grid.lobed(shape, focus.x, focus.y, 8, 0.09, ripple)
     tissue.paint(shape, Tissue.LESION, opacity=focus.opacity)
@@ -65,13 +65,13 @@ def _cyst(tissue: TissueMap, focus: Focus, rng: np.random.Generator) -> None:
     """Round, sharp and filled with fluid, behind a wall that thickens with severity."""
     grid = tissue.grid
     tissue.paint(grid.ellipse(focus.x, focus.y, focus.radius, focus.radius), Tissue.FIBRE, opacity=focus.opacity)
-    inner = focus.radius * (0.88 - 0.08 * focus.grade)
+    inner = focus.radius * (0.88 - 0.12 * focus.grade)
     tissue.paint(grid.ellipse(focus.x, focus.y, inner, inner), Tissue.FLUID, opacity=focus.opacity)
 
 
 def _calcification(tissue: TissueMap, focus: Focus, rng: np.random.Generator) -> None:
     """Cluster of dense specks in a scar, more of them with severity."""
-    count = 4 + 3 * focus.grade
+    count = 3 + 3 * focus.grade
     scatter_angle, scatter_reach, size = rng.uniform(-1, 1, (3, 10))[:, :count]
     angle = np.arange(count) * 2.4 + 0.7 * scatter_angle + rng.uniform(0, 6)
     reach = focus.radius * (np.sqrt((np.arange(count) + 0.5) / count) + 0.15 * scatter_reach)

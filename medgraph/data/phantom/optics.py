@@ -11,7 +11,7 @@ import math
 import numpy as np
 
 from medgraph.data.phantom.scene import Scene
-from medgraph.data.phantom.shapes import Map, Tissue
+from medgraph.data.phantom.shapes import Map, Tissue, length
 
 RETINA = np.array(
     [
@@ -75,10 +75,10 @@ def render_fundus(scene: Scene) -> Map:
     disc_x, disc_y = 0.62, scene.rng.uniform(-0.06, 0.06)
     image *= 1 - 0.3 * np.exp(-(np.square(x + 0.12) + np.square(y)) / 0.02)[..., None]
     image *= 1 - (np.array([0.45, 0.72, 0.75], np.float32) * _vessels(scene, x, y, disc_x, disc_y)[..., None])
-    disc = np.hypot(x - disc_x, (y - disc_y) * 0.88)
+    disc = length(x - disc_x, (y - disc_y) * 0.88)
     glow = np.clip((0.15 - disc) / 0.035, 0, 1)[..., None]
     image += glow * 0.7 * (np.array([1.0, 0.82, 0.48], np.float32) - image)
-    radius = np.hypot(scene.x, scene.y)
+    radius = length(scene.x, scene.y)
     light = 1.12 - 0.42 * np.square(radius)
     aperture = np.clip((0.97 - radius) / scene.pixel, 0, 1)
     image = image * (light * aperture)[..., None]
@@ -87,7 +87,7 @@ def render_fundus(scene: Scene) -> Map:
 
 def _vessels(scene: Scene, x: Map, y: Map, disc_x: float, disc_y: float) -> Map:
     """Opacity (H, W) in [0, 1] of circular arcs that leave the optic disc and taper."""
-    distance = np.hypot(x - disc_x, y - disc_y)
+    distance = length(x - disc_x, y - disc_y)
     x, y = x + 0.025 * scene.texture(7), y + 0.025 * scene.texture(7)
     shade = np.zeros_like(x)
     for sign in (-1, 1):
@@ -95,7 +95,7 @@ def _vessels(scene: Scene, x: Map, y: Map, disc_x: float, disc_y: float) -> Map:
             radius, lean = bend * scene.rng.uniform(0.9, 1.15), scene.rng.uniform(-0.2, 0.35)
             centre_x = disc_x + onward * radius * math.cos(lean)
             centre_y = disc_y + sign * radius * math.sin(lean)
-            line = np.abs(np.hypot(x - centre_x, y - centre_y) - radius)
+            line = np.abs(length(x - centre_x, y - centre_y) - radius)
             taper = width * (1 - distance / reach)
             part = np.clip((taper - line) / scene.pixel + 0.5, 0, 1) * np.clip(taper * 200, 0, 1)
             shade = np.maximum(shade, part * ((y - disc_y) * sign > 0))
@@ -116,9 +116,9 @@ def render_dermoscopy(scene: Scene) -> Map:
     for _ in range(int(scene.rng.integers(2, 6))):
         image *= 1 - 0.72 * _hair(scene)[..., None]
     for cx, cy, r in scene.rng.uniform((-0.9, -0.9, 0.02), (0.9, 0.9, 0.05), (3, 3)).tolist():
-        distance = np.hypot(scene.x - cx, scene.y - cy)
+        distance = length(scene.x - cx, scene.y - cy)
         image += 0.16 * np.clip(1 - np.abs(distance - r) / 0.018, 0, 1)[..., None]
-    vignette = 1.06 - 0.30 * np.square(np.hypot(scene.x, scene.y)) ** 2
+    vignette = 1.06 - 0.30 * np.square(length(scene.x, scene.y)) ** 2
     image *= np.clip(vignette, 0.12, 1.1)[..., None]
     return image + 0.015 * scene.noise()[..., None]
 
@@ -129,7 +129,7 @@ def _hair(scene: Scene) -> Map:
         (0, -0.7, 0.7, 0.010, -0.7), (6.28, 0.7, 3, 0.018, 0.7)
     ).tolist()
     cos, sin = math.cos(angle), math.sin(angle)
-    line = np.abs(np.hypot(scene.x - (radius + offset) * cos, scene.y - (radius + offset) * sin) - radius)
+    line = np.abs(length(scene.x - (radius + offset) * cos, scene.y - (radius + offset) * sin) - radius)
     taper = width * (1 - np.square((scene.y * cos - scene.x * sin - along) / 0.9))
     return np.clip((taper - line) / scene.pixel + 0.5, 0, 1) * (taper > 0)
 
@@ -163,5 +163,5 @@ def _nuclei(scene: Scene, cells: Map, rows: int) -> Map:
     du = u - column - 0.5 - 0.44 * (jitter_u - 0.5)
     dv = v - row - 0.5 - 0.44 * (jitter_v - 0.5)
     radius = 0.16 + 0.14 * size
-    inside = np.clip((radius - np.hypot(du, dv * 0.8)) * (2 / rows / scene.pixel) + 0.5, 0, 1)
+    inside = np.clip((radius - length(du, dv * 0.8)) * (2 / rows / scene.pixel) + 0.5, 0, 1)
     return inside * (filled < cells)

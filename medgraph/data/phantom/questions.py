@@ -9,9 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
-import numpy as np
-
-from medgraph.data.phantom.factors import Factors
+from medgraph.data.phantom.factors import Factors, Stream, generator
 
 ALWAYS = ("modality", "area", "finding", "presence")
 """Question types for every image."""
@@ -125,21 +123,18 @@ def ask(
     Returns:
         ``count`` questions; a pure function of the arguments.
     """
-    rng = np.random.default_rng((factors.seed, factors.index, 1))
+    rng = generator(factors.seed, factors.index, Stream.QUESTIONS)
     types = ALWAYS if factors.finding == "normal" else ALWAYS + ABNORMAL
-    order = np.argsort(rng.random(len(types)))[:count]
-    shares = rng.random((count, 5))
-    return [
-        _question(factors, findings, types[i], share.tolist(), extended) for i, share in zip(order, shares, strict=True)
-    ]
+    order, *shares = rng.random((1 + count, len(ALWAYS + ABNORMAL))).tolist()
+    chosen = sorted(types, key=dict(zip(types, order, strict=False)).__getitem__)[:count]
+    return [_question(factors, findings, kind, share, extended) for kind, share in zip(chosen, shares, strict=True)]
 
 
 def _question(
     factors: Factors, findings: Sequence[str], kind: str, share: list[float], extended: Literal["paraphrase", "context"]
 ) -> Question:
     if kind == "presence":
-        others = [name for name in findings if name != factors.finding]
-        asked = factors.finding if share[0] < 0.5 else _pick(others, share[1])
+        asked = factors.finding if share[0] < 0.5 else _absent(factors.finding, findings, share[1], share[5])
         wording = ASK_NORMAL if asked == "normal" else ASK_PRESENCE
         question = _pick(wording, share[2]).format(with_article(asked))
         answer = "yes" if asked == factors.finding else "no"
@@ -150,6 +145,18 @@ def _question(
     if extended == "context":
         long = f"{long} {describe(factors, share[4])}"
     return Question(kind, question, answer, long)
+
+
+def _absent(finding: str, findings: Sequence[str], first: float, second: float) -> str:
+    """A finding that is not there, such that every finding is asked about truly and falsely equally often.
+
+    Normal images have half as many question types, so ``presence`` comes up twice as often for them; abnormal images
+    make up for it by asking about ``normal`` twice as often as about one of the other findings on average.
+    """
+    abnormal = [name for name in findings if name not in (finding, "normal")]
+    if finding != "normal" and (first * (len(findings) - 1) < 2 or not abnormal):
+        return "normal"
+    return _pick(abnormal, second)
 
 
 def _say_presence(asked: str, answer: str, share: float) -> str:

@@ -13,15 +13,15 @@ import numpy.typing as npt
 from scipy.ndimage import map_coordinates
 
 from medgraph.data.phantom.scene import Scene, pixel_centres
-from medgraph.data.phantom.shapes import Map, texture
+from medgraph.data.phantom.shapes import Map, length, texture
 
 #                       air  lung   fat  musc. organ fibre  gel  fluid blood bone lesion calcium
-ATTENUATION = np.array([0.0, 0.10, 0.38, 0.60, 0.76, 0.70, 0.60, 0.42, 0.84, 2.30, 1.35, 4.5], np.float32)
+ATTENUATION = np.array([0.0, 0.10, 0.32, 0.62, 0.76, 0.70, 0.62, 0.46, 0.84, 2.30, 1.35, 4.5], np.float32)
 HOUNSFIELD = np.array([-1000, -450, -110, 45, 70, 30, 20, -35, 95, 700, 185, 1100], np.float32)
 T1_MS = np.array([1000, 1100, 280, 900, 1100, 750, 2400, 3600, 1500, 600, 1500, 800], np.float32)
 T2_MS = np.array([10, 25, 75, 45, 90, 62, 190, 700, 120, 8, 150, 5], np.float32)
-PROTONS = np.array([0.0, 0.18, 0.9, 0.8, 0.85, 0.7, 0.9, 1.0, 0.85, 0.12, 0.95, 0.03], np.float32)
-SCATTER = np.array([0.010, 0.13, 0.15, 0.09, 0.15, 0.28, 0.012, 0.005, 0.022, 0.8, 0.035, 1.6], np.float32)
+PROTONS = np.array([0.0, 0.18, 0.6, 0.8, 0.85, 0.7, 0.9, 1.0, 0.85, 0.12, 0.95, 0.03], np.float32)
+SCATTER = np.array([0.010, 0.13, 0.15, 0.09, 0.15, 0.28, 0.012, 0.005, 0.022, 0.8, 0.026, 1.6], np.float32)
 US_LOSS = np.array([0.6, 0.75, 0.65, 0.6, 0.6, 0.65, 0.3, 0.05, 0.3, 2.0, 0.9, 9.0], np.float32)
 
 
@@ -41,7 +41,7 @@ def render_ct(scene: Scene) -> Map:
     """Hounsfield units of a thin slice, correlated noise, the table under the patient, display window."""
     units = scene.anatomy().signal(HOUNSFIELD)
     level, width = scene.rng.uniform(20, 50), scene.rng.uniform(460, 560)
-    table = np.abs(np.hypot(scene.x, scene.y + 1.5) - 2.42) < 0.018
+    table = np.abs(length(scene.x, scene.y + 1.5) - 2.42) < 0.018
     units = np.where(table & (units < -500), -20, units)
     units += 11 * scene.noise() + 9 * scene.texture(40)
     return np.clip((units - (level - width / 2)) / width, 0, 1)
@@ -54,7 +54,7 @@ def render_mri(scene: Scene) -> Map:
     signal = scene.anatomy().signal(table.astype(np.float32) * 1.75)
     bias = np.exp(0.2 * scene.texture(3))
     signal = signal * bias + 0.035 * np.roll(signal, scene.side // 2, axis=0)
-    signal = np.hypot(signal + 0.03 * scene.noise(), 0.03 * scene.noise())
+    signal = length(signal + 0.03 * scene.noise(), 0.03 * scene.noise())
     return np.tanh(signal * 1.25)
 
 
@@ -71,7 +71,7 @@ def _fan(side: int) -> tuple[Map, Map, npt.NDArray[np.float64], Map]:
     depth = np.linspace(*DEPTHS, side, dtype=np.float32)[:, None]
     angle = np.linspace(-ANGLE, ANGLE, side, dtype=np.float32)[None, :]
     x, y = pixel_centres(side)
-    r, theta = np.hypot(x, y - APEX), np.arctan2(x, y - APEX)
+    r, theta = length(x, y - APEX), np.arctan2(x, y - APEX)
     rows = (r - DEPTHS[0]) / (DEPTHS[1] - DEPTHS[0]) * (side - 1)
     columns = (theta + ANGLE) / (2 * ANGLE) * (side - 1)
     edge = np.minimum(np.minimum(rows, side - 1 - rows), np.minimum(columns, side - 1 - columns))
@@ -84,7 +84,7 @@ def render_ultrasound(scene: Scene) -> Map:
     x, y, pixels, mask = _fan(scene.side)
     tissue = scene.anatomy(at=(x, y))
     scatter, loss = tissue.signal(np.stack([SCATTER, US_LOSS], axis=1))
-    speckle = np.hypot(*(texture(scene.rng, (84, 64), x.shape) for _ in range(2))) * 0.8
+    speckle = length(*(texture(scene.rng, (84, 64), x.shape) for _ in range(2))) * 0.8
     step = (DEPTHS[1] - DEPTHS[0]) / scene.side
     interface = np.abs(np.diff(scatter, axis=0, prepend=scatter[:1])) / step * 0.03
     travelled = np.arange(scene.side, dtype=np.float32)[:, None] * step

@@ -44,7 +44,7 @@ def render(factors: Factors, side: int) -> Image:
     image = look.contrast * (image - 0.5) + (0.5 + look.brightness)
     if image.ndim == 2:
         image = np.repeat(image[..., None], 3, axis=2)
-    pixels = np.clip(image * 255 + 0.5, 0, 255).astype(np.uint8)
+    pixels = np.clip(image * 255 + 0.5, 0, 255).astype(np.uint8, order="C")
     border = round(look.border * side)
     if border:
         pixels[:border], pixels[-border:], pixels[:, :border], pixels[:, -border:] = 0, 0, 0, 0

@@ -8,7 +8,7 @@ from functools import lru_cache
 import numpy as np
 
 from medgraph.data.phantom import areas, findings
-from medgraph.data.phantom.factors import Factors, generator
+from medgraph.data.phantom.factors import Factors, Stream, generator
 from medgraph.data.phantom.shapes import Grid, Map, TissueMap, texture
 
 
@@ -32,7 +32,7 @@ class Scene:
         x: (side, side) image coordinates to the right, in (-1, 1).
         y: (side, side) image coordinates downwards, in (-1, 1).
         pixel: edge of a pixel in the same unit.
-        rng: for everything that must look the same at every size; never draw arrays of pixel size from it.
+        rng: the modality's, for what must look the same at every size; never draw arrays of pixel size from it.
     """
 
     def __init__(self, factors: Factors, side: int) -> None:
@@ -40,8 +40,11 @@ class Scene:
         self.side = side
         self.x, self.y = pixel_centres(side)
         self.pixel = 2 / side
-        self.rng = generator(factors.seed, factors.index, 2)
-        self._sensor = generator(factors.seed, factors.index, 3)
+        self.rng = self._generator(Stream.MODALITY)
+        self._sensor = self._generator(Stream.NOISE)
+
+    def _generator(self, stream: Stream) -> np.random.Generator:
+        return generator(self.factors.seed, self.factors.index, stream)
 
     def anatomy(self, *, projected: bool = False, at: tuple[Map, Map] | None = None) -> TissueMap:
         """Paint area and finding, posed and slightly warped.
@@ -54,12 +57,13 @@ class Scene:
         pose = self.factors.nuisance
         cos, sin = (math.cos(pose.rotation) / pose.scale), (math.sin(pose.rotation) / pose.scale)
         dx, dy = x - pose.shift_x, y - pose.shift_y
-        warp_x, warp_y = (0.018 * texture(self.rng, (5, 5), x.shape) for _ in range(2))
+        rng = self._generator(Stream.ANATOMY)
+        warp_x, warp_y = (0.018 * texture(rng, (5, 5), x.shape) for _ in range(2))
         grid = Grid(cos * dx + sin * dy + warp_x, cos * dy - sin * dx + warp_y, self.pixel)
         tissue = TissueMap(grid, projected=projected)
-        areas.DRAW[self.factors.area](tissue, self.rng)
-        focus = findings.Focus.place(self.factors, self.rng)
-        findings.DRAW[self.factors.finding](tissue, focus, self.rng)
+        areas.DRAW[self.factors.area](tissue, rng)
+        rng = self._generator(Stream.FINDING)
+        findings.DRAW[self.factors.finding](tissue, findings.Focus.place(self.factors, rng), rng)
         return tissue
 
     def texture(self, cells: int) -> Map:

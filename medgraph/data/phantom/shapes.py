@@ -39,6 +39,11 @@ class Tissue(IntEnum):
     CALCIUM = 11
 
 
+def length(x: Map, y: Map) -> Map:
+    """Euclidean length; several times faster than `numpy.hypot`, which guards against overflow."""
+    return np.sqrt(x * x + y * y)
+
+
 @dataclass(frozen=True, slots=True)
 class Shape:
     """A region of the plane.
@@ -72,18 +77,18 @@ class Grid:
         if angle:
             cos, sin = math.cos(angle), math.sin(angle)
             dx, dy = cos * dx + sin * dy, cos * dy - sin * dx
-        return Shape(np.hypot(dx * (1 / a), dy * (1 / b)), min(a, b))
+        return Shape(length(dx * (1 / a), dy * (1 / b)), min(a, b))
 
     def capsule(self, x0: float, y0: float, x1: float, y1: float, radius: float) -> Shape:
         """Straight bar with round ends."""
         ex, ey = (x1 - x0), (y1 - y0)
         dx, dy = self.x - x0, self.y - y0
         along: Map = np.clip((dx * ex + dy * ey) / (ex * ex + ey * ey), 0, 1)
-        return Shape(np.hypot(dx - along * ex, dy - along * ey) / radius, radius)
+        return Shape(length(dx - along * ex, dy - along * ey) / radius, radius)
 
     def arc(self, cx: float, cy: float, radius: float, width: float) -> Shape:
         """Band of half-width ``width`` along a circle."""
-        distance = np.abs(np.hypot(self.x - cx, self.y - cy) - radius)
+        distance = np.abs(length(self.x - cx, self.y - cy) - radius)
         return Shape(distance / width, width)
 
     def lobed(self, shape: Shape, cx: float, cy: float, lobes: int, depth: float, phase: float) -> Shape:
