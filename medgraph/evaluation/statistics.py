@@ -100,6 +100,37 @@ def cluster_bootstrap(
     return _percentile(_resampled_means(sums, counts, rng, resamples), len(sums), level)
 
 
+def macro_bootstrap(
+    scores: npt.ArrayLike,
+    clusters: Sequence[str],
+    groups: Sequence[int],
+    rng: np.random.Generator,
+    resamples: int = RESAMPLES,
+    level: float = 0.95,
+) -> Interval:
+    """Like `cluster_bootstrap`, for the unweighted mean of the means of groups that share images.
+
+    Args:
+        scores: (N,) points of the questions.
+        clusters: (N,) image of each question.
+        groups: (N,) group 0, 1 … of each question, such as open and closed.
+        rng: source of the resamples.
+        resamples: number of resamples.
+        level: coverage.
+    """
+    values, labels = np.asarray(scores, dtype=np.float64), np.asarray(groups)
+    _, index = np.unique(np.asarray(clusters), return_inverse=True)
+    m = int(index.max()) + 1
+    drawn = rng.integers(0, m, size=(resamples, m))
+    means = []
+    for group in np.unique(labels):
+        mine = labels == group
+        sums = np.bincount(index[mine], weights=values[mine], minlength=m)
+        counts = np.bincount(index[mine], minlength=m)
+        means.append(sums[drawn].sum(1) / np.maximum(counts[drawn].sum(1), 1))
+    return _percentile(np.mean(means, axis=0), m, level)
+
+
 def paired_bootstrap(
     first: npt.ArrayLike,
     second: npt.ArrayLike,
