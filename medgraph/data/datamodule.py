@@ -9,14 +9,16 @@ import lightning as L
 from torch.utils.data import DataLoader
 
 from medgraph.data.collate import Tokens, collate_conversations, collate_questions
-from medgraph.data.loading import ConversationDataset, EpochSampler, ImageCache, QuestionDataset, ResumableLoader
+from medgraph.data.loading import ConversationDataset, EpochSampler, ImageCache, QuestionDataset
 from medgraph.data.records import Corpus, Record
 
 
 class VQADataModule(L.LightningDataModule):
     """Conversations of one split for training, questions of ``val`` for validation.
 
-    Its checkpoint state is the corpus' fingerprint: resuming on other data is refused.
+    Its checkpoint state is the corpus' fingerprint, so that resuming on other data is refused, and the number of batches
+    of the epoch that were trained on. (A batch that an interrupt hits half way counts as not seen; a count kept by the
+    loader would lose it.)
 
     Args:
         corpus: splits and images.
@@ -57,12 +59,14 @@ class VQADataModule(L.LightningDataModule):
         self.views, self.extended_lm = views, extended_lm
         self.validation: list[Record] = list(corpus.splits["val"])[:val_limit]
         self.dataset = ConversationDataset(corpus.splits[split], images, seed)
+        self._trained_batches = 0
 
-    def train_dataloader(self) -> ResumableLoader:
-        """Shuffled conversations; resumable in the middle of an epoch."""
-        return ResumableLoader(
+    def train_dataloader(self) -> DataLoader[Any]:
+        """Shuffled conversations, from where the checkpoint left off."""
+        return DataLoader(
             self.dataset,
-            EpochSampler(len(self.dataset), self.batch_size, self.seed),
+            batch_size=self.batch_size,
+            sampler=EpochSampler(len(self.dataset), self.batch_size, self.seed, self._trained_batches),
             collate_fn=partial(
                 collate_conversations, tokens=self.tokens, views=self.views, extended_lm=self.extended_lm
             ),
@@ -75,11 +79,13 @@ class VQADataModule(L.LightningDataModule):
         return question_loader(self.validation, self.images, self.tokens, self.eval_batch_size)
 
     def state_dict(self) -> dict[str, Any]:
-        """What the data was."""
-        return {"data": self.corpus.fingerprint()}
+        """What the data is, and how far into the epoch training has come."""
+        assert self.trainer is not None
+        trained = self.trainer.fit_loop.epoch_loop.batch_progress.current.processed
+        return {"data": self.corpus.fingerprint(), "batches": trained}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Refuse to resume on other data.
+        """Continue behind the batches that were trained on; refuse other data.
 
         Raises:
             ValueError: if the corpus is not the one the checkpoint was trained on.
@@ -89,6 +95,7 @@ class VQADataModule(L.LightningDataModule):
                 f"the checkpoint was trained on data {state_dict['data']}, the corpus now is {found}: restore the data "
                 "or start another run with run.name=…"
             )
+        self._trained_batches = state_dict["batches"]
 
 
 def question_loader(

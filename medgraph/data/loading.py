@@ -1,13 +1,12 @@
-"""Data sets, samplers and the loader that resumes in the middle of an epoch."""
+"""Data sets and the sampler that can start in the middle of an epoch."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import numpy as np
 import torch.distributed as dist
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import Dataset, Sampler
 
 from medgraph.data.records import Corpus, Image, Record
 
@@ -80,6 +79,8 @@ class QuestionDataset(Dataset[tuple[Image | None, Record]]):
 class EpochSampler(Sampler[Key]):
     """Shuffle by (seed, epoch), share evenly over ranks, and start where a checkpoint left off.
 
+    Skipped batches are never decoded.
+
     Every rank gets the same number of samples: the epoch's tail that does not fill a batch on all ranks is left out
     (and is in other epochs' heads), because graphs of different sizes would change the loss.
 
@@ -87,9 +88,13 @@ class EpochSampler(Sampler[Key]):
         size: samples in the data set.
         batch_size: samples of a batch and rank.
         seed: seed of the order.
+        skip_batches: batches of the first epoch that a checkpoint has already seen.
+
+    Raises:
+        ValueError: if the data does not fill one batch on every rank.
     """
 
-    def __init__(self, size: int, batch_size: int, seed: int) -> None:
+    def __init__(self, size: int, batch_size: int, seed: int, skip_batches: int = 0) -> None:
         self.rank, self.ranks = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
         self.num_batches = size // (batch_size * self.ranks)
         if self.num_batches == 0:
@@ -98,7 +103,7 @@ class EpochSampler(Sampler[Key]):
                 "batch_size or raise data.fraction"
             )
         self.size, self.batch_size, self.seed = size, batch_size, seed
-        self.epoch = self.skip_batches = 0
+        self.epoch, self._skip = 0, skip_batches % self.num_batches
 
     def set_epoch(self, epoch: int) -> None:
         """Called by Lightning at the start of each epoch."""
@@ -110,33 +115,5 @@ class EpochSampler(Sampler[Key]):
     def __iter__(self) -> Iterator[Key]:
         order = np.random.default_rng((self.seed, self.epoch)).permutation(self.size)
         mine = order[self.rank : self.num_batches * self.batch_size * self.ranks : self.ranks]
-        skip, self.skip_batches = self.skip_batches * self.batch_size, 0
+        skip, self._skip = self._skip * self.batch_size, 0
         return iter([(self.epoch, int(index)) for index in mine[skip:]])
-
-
-class ResumableLoader(DataLoader[Any]):
-    """A loader whose position in the epoch is part of Lightning's checkpoints.
-
-    Lightning saves ``state_dict()`` of every loader that has one. Skipped batches are never decoded.
-    """
-
-    sampler: EpochSampler
-
-    def __init__(self, dataset: ConversationDataset, sampler: EpochSampler, **options: Any) -> None:
-        super().__init__(dataset, sampler=sampler, batch_size=sampler.batch_size, **options)
-        self._done = 0
-
-    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
-        self._done = self.sampler.skip_batches
-        for batch in super().__iter__():
-            self._done += 1
-            yield batch
-
-    def state_dict(self) -> dict[str, int]:
-        """Batches of this epoch that were handed out."""
-        return {"epoch": self.sampler.epoch, "batches": self._done % self.sampler.num_batches}
-
-    def load_state_dict(self, state: dict[str, int]) -> None:
-        """Continue behind the batches that a checkpoint has seen."""
-        self.sampler.set_epoch(state["epoch"])
-        self.sampler.skip_batches = state["batches"]

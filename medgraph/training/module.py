@@ -51,6 +51,10 @@ class StageModule(L.LightningModule):
         assert stage.train is not None
         vlm.set_trainable(stage.train)
 
+    def on_train_batch_start(self, batch: ConversationBatch, batch_idx: int) -> None:
+        """Log under the true step: Lightning's own count is one too high after an interrupt inside a batch."""
+        self.trainer.fit_loop.epoch_loop._batches_that_stepped = self.global_step
+
     def training_step(self, batch: ConversationBatch, batch_idx: int) -> Tensor:
         """Loss of one batch.
 

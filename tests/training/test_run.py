@@ -1,0 +1,140 @@
+import json
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from medgraph.alignment.head import AlignmentHead, AlignmentOutput
+from medgraph.config import ConfigError, ExperimentConfig, PhantomConfig, StageConfig, head_config, model_config, parse
+from medgraph.evaluation.predictions import read_predictions
+from medgraph.training.checkpoint import newest_checkpoint
+from medgraph.training.logging import read_metrics
+from medgraph.training.module import StageModule
+from medgraph.training.run import build_head, run
+
+
+def small(root, *arguments):
+    """A run of a few steps with every part in it."""
+    config = ExperimentConfig(
+        name="small",
+        data=PhantomConfig(num_train=24, num_task=8, num_val=4, num_test=4, num_ood=4),
+        model=model_config("tiny", weights="random"),
+        alignment=head_config("exgra"),
+        stage1=StageConfig(steps=2, batch_size=4),
+        stage2=StageConfig(steps=7, batch_size=4, alpha=1.0),
+        stage3=StageConfig(steps=2, batch_size=4),
+    )
+    overrides = ("trainer.checkpoint_every=2", "trainer.log_every=1", "eval.limit=6", "trainer.accelerator=cpu")
+    return parse(config, [f"run.root={root}", "run.name=r", *overrides, *arguments])
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """An uninterrupted run."""
+    return run(small(tmp_path_factory.mktemp("finished")))
+
+
+def losses(folder):
+    return [
+        {key: value for key, value in line.items() if not key.endswith("_per_sec")}
+        for line in read_metrics(folder / "metrics.jsonl")
+        if set(line) > {"stage", "stage_step", "step"}
+    ]
+
+
+def without_rates(folder):
+    return [line for line in losses(folder) if len(line) > 3]
+
+
+def test_a_run_leaves_everything_a_report_needs(finished):
+    folder = finished.folder
+    for file in ("config.yaml", "environment.json", "data.json", "metrics.csv", "compute.json", "results.json",
+                 "samples.json", "report.html", "stage2/weights.safetensors"):  # fmt: skip
+        assert (folder / file).stat().st_size > 0, file
+    predictions = read_predictions(folder / "predictions.jsonl")
+    assert len(predictions) == 6 * 2 * 2
+    assert {(p.split, p.control) for p in predictions} == {
+        (split, control) for split in ("test", "ood") for control in ("none", "no_image")
+    }
+    compute = json.loads((folder / "compute.json").read_text())
+    assert [compute[stage]["steps"] for stage in ("stage1", "stage2", "stage3")] == [2, 7, 2]
+    assert compute["stage2"]["images"] == 28
+    assert not list(folder.glob("stage*/*.ckpt"))
+
+
+def test_steps_count_over_all_stages(finished):
+    steps = [line["step"] for line in read_metrics(finished.folder / "metrics.jsonl") if "train/loss" in line]
+    assert steps == list(range(1, 12))
+    stage2 = [line for line in losses(finished.folder) if line["stage"] == "stage2" and "train/loss" in line]
+    for line in stage2:
+        assert line["train/loss"] == pytest.approx(line["train/lm"] + line["train/align"], rel=1e-5)
+
+
+def test_running_again_changes_nothing(finished, capsys):
+    before = (finished.folder / "predictions.jsonl").read_bytes()
+    again = run(parse(ExperimentConfig(), [f"config={finished.folder / 'config.yaml'}"]))
+    assert again.folder == finished.folder
+    assert (finished.folder / "predictions.jsonl").read_bytes() == before
+    assert "finished before" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("step", "killed"), [(0, False), (3, False), (6, False), (3, True), (6, True)])
+def test_an_interrupted_run_ends_as_the_uninterrupted_one_bit_for_bit(finished, tmp_path, monkeypatch, step, killed):
+    whole = StageModule.training_step
+    config = small(tmp_path)
+
+    def interrupted(self, batch, batch_idx):
+        if self.steps == 7 and self.global_step == step:
+            raise KeyboardInterrupt
+        return whole(self, batch, batch_idx)
+
+    monkeypatch.setattr(StageModule, "training_step", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run(config)
+    monkeypatch.setattr(StageModule, "training_step", whole)
+    if killed:  # what kill -9 leaves: the last periodic checkpoint, and metrics behind it
+        newest_checkpoint(tmp_path / "small" / "r" / "stage2").unlink()
+    resumed = run(config)
+    assert without_rates(resumed.folder) == without_rates(finished.folder)
+    for stage in ("stage1", "stage2", "stage3"):
+        expected, found = (load_file(o.folder / stage / "weights.safetensors") for o in (finished, resumed))
+        assert expected.keys() == found.keys()
+        assert all(torch.equal(expected[name], found[name]) for name in expected)
+    assert (resumed.folder / "predictions.jsonl").read_bytes() == (finished.folder / "predictions.jsonl").read_bytes()
+
+
+def test_another_configuration_in_the_same_folder_is_refused(finished):
+    with pytest.raises(ConfigError, match=r"belongs to another configuration.*seed: 5"):
+        run(small(finished.folder.parent.parent, "seed=5"))
+
+
+def test_a_head_of_ones_own_needs_no_registration(tmp_path):
+    class Centroid(AlignmentHead):
+        def __init__(self, weight: float = 2.0) -> None:
+            super().__init__()
+            self.weight = weight
+
+        def setup(self, dim):
+            self.scale = torch.nn.Parameter(torch.ones(dim))
+
+        def forward(self, nodes):
+            gap = nodes.image.pooled.mean(0) - nodes.texts["answer"].pooled.mean(0)
+            return AlignmentOutput(self.weight * (self.scale * gap).square().sum(), {"gap": gap.norm().detach()})
+
+    outcome = run(small(tmp_path, "stage3.steps=0", "stage1.steps=0"), alignment=Centroid(weight=0.5))
+    assert "weight: 0.5" in (outcome.folder / "config.yaml").read_text()
+    assert any("train/align/gap" in line for line in losses(outcome.folder))
+
+
+def test_a_loss_that_is_not_finite_names_the_term_and_the_records(tmp_path):
+    class Broken(AlignmentHead):
+        def forward(self, nodes):
+            return AlignmentOutput(nodes.image.pooled.sum() * float("nan"))
+
+    with pytest.raises(FloatingPointError, match=r"train/align is not finite for records .*phantom"):
+        run(small(tmp_path, "stage1.steps=0"), alignment=Broken())
+
+
+def test_a_bad_head_option_is_one_clear_line():
+    with pytest.raises(ConfigError, match="alignment"):
+        build_head(head_config("exgra", k=0))
