@@ -69,35 +69,35 @@ class EdgeOperator:
         total: Floats = np.bincount(cells, costs, minlength=num_active * n * n).astype(np.float64, copy=False)
         return total.reshape(num_active, n, n)
 
-    def second_order(self, active: Ints, matching: Ints) -> Floats:
-        """Edge costs that a swap of two images adds beyond the gradient: (A, B, B), symmetric.
+    def add_second_order(self, change: Floats, active: Ints, matching: Ints) -> None:
+        """Add the edge costs that a swap of two images has beyond the gradient.
 
         Swapping the images of i and k changes both ends of the edge i→k at once; that term is
         Q[i→k, m(i)→m(k)] + Q[i→k, m(k)→m(i)], where those right edges exist.
+
+        Args:
+            change: (A, N, N) with N ≥ B, changed in place; symmetric in i and k.
+            active: (A,) problem numbers.
+            matching: (A, B) int64, -1 for unmatched.
         """
-        n, k = self.num_nodes, self.k
+        k = self.k
         base = active % len(self.left)
         left, right = self.left[base], self.right[base]
         rows = np.arange(len(active))[:, None, None]
         tail_image = np.broadcast_to(matching[:, :, None], left.shape)
         head_image = matching[rows, left]
-        total = np.zeros((len(active), n, n))
         for start, end in ((tail_image, head_image), (head_image, tail_image)):
             hit = right[rows, np.maximum(start, 0)] == end[..., None]
             hit &= ((start >= 0) & (end >= 0))[..., None]
             row, i, a, b = np.nonzero(hit)
+            head = left[row, i, a]
             costs = self.read(base[row], i * k + a, start[row, i, a] * k + b)
-            np.add.at(total, (row, i, left[row, i, a]), costs)
-        return total + total.transpose(0, 2, 1)
+            np.add.at(change, (row, i, head), costs)
+            np.add.at(change, (row, head, i), costs)
 
 
 def frank_wolfe(problem: MatchingProblem, max_iterations: int = 10) -> Ints:
     """Minimise the matching objective to a 2-swap optimum.
-
-    Frank-Wolfe (also known as integer projected fixed point, Leordeanu et al. 2009) starts at the optimum of the unary
-    costs. Every step solves one linear assignment on the gradient U + Hx. The edge term is needed at matchings v only,
-    since H((1-t) x + t v) = (1-t) Hx + t Hv, and the point x itself is needed in two scalars only, <U, x> and <x, Hx>.
-    The best matching met on the way is then improved by swaps of two images.
 
     Args:
         problem: P problems of B nodes with edges.
@@ -108,9 +108,29 @@ def frank_wolfe(problem: MatchingProblem, max_iterations: int = 10) -> Ints:
     """
     unary, operator = unary_costs(problem), EdgeOperator(problem)
     partial = problem.threshold is not None
+    return two_swap(unary, operator, descend(unary, operator, partial, max_iterations), partial)
+
+
+def descend(unary: Floats, operator: EdgeOperator, partial: bool, max_iterations: int) -> Ints:
+    """Follow Frank-Wolfe from the optimum of the unary costs and return the best matching met on the way.
+
+    Also known as integer projected fixed point (Leordeanu et al. 2009). Every step solves one linear assignment on the
+    gradient U + Hx. The edge term is needed at matchings v only, since H((1-t) x + t v) = (1-t) Hx + t Hv, and the
+    point x itself is needed in two scalars only, <U, x> and <x, Hx>.
+
+    Args:
+        unary: (P, B, B) float64.
+        operator: the edge term.
+        partial: whether nodes may stay unmatched.
+        max_iterations: cap on linear assignments a problem.
+
+    Returns:
+        (P, B) int64.
+    """
     active = np.arange(len(unary))
     best = lap(unary, partial)
-    gradient = unary + operator(active, best)
+    gradient = operator(active, best)
+    gradient += unary
     linear = paid(unary, best)
     quadratic = paid(gradient, best) - linear
     best_value = linear + quadratic / 2
@@ -123,7 +143,8 @@ def frank_wolfe(problem: MatchingProblem, max_iterations: int = 10) -> Ints:
         active, vertex, gradient = active[going], vertex[going], gradient[going]
         linear, quadratic, descent = linear[going], quadratic[going], descent[going]
         vertex_linear = paid(unary[active], vertex)
-        vertex_gradient = unary[active] + operator(active, vertex)
+        vertex_gradient = operator(active, vertex)
+        vertex_gradient += unary[active]
         vertex_quadratic = paid(vertex_gradient, vertex) - vertex_linear
         value = vertex_linear + vertex_quadratic / 2
         lower = value < best_value[active] - TOLERANCE
@@ -136,8 +157,10 @@ def frank_wolfe(problem: MatchingProblem, max_iterations: int = 10) -> Ints:
         stay = 1 - step
         linear = stay * linear + step * vertex_linear
         quadratic = stay**2 * quadratic + 2 * stay * step * cross + step**2 * vertex_quadratic
-        gradient += step[:, None, None] * (vertex_gradient - gradient)
-    return two_swap(unary, operator, best, partial)
+        vertex_gradient -= gradient
+        vertex_gradient *= step[:, None, None]
+        gradient += vertex_gradient
+    return best
 
 
 def two_swap(unary: Floats, operator: EdgeOperator, matching: Ints, partial: bool) -> Ints:
@@ -159,22 +182,44 @@ def two_swap(unary: Floats, operator: EdgeOperator, matching: Ints, partial: boo
     full = add_dummies(matching) if partial else matching.copy()
     active = np.arange(len(full))
     for _ in range(4 * num_nodes):
-        real = np.where(full[active] < num_nodes, full[active], -1)[:, :num_nodes]
-        gradient = unary[active] + operator(active, real)
-        second = operator.second_order(active, real)
-        if partial:
-            gradient, second = (np.pad(term, ((0, 0), (0, num_nodes), (0, num_nodes))) for term in (gradient, second))
-        cross = np.take_along_axis(gradient, full[active][:, None, :], 2)  # cost of i at the image of j
-        own = np.diagonal(cross, axis1=1, axis2=2)
-        change = cross + cross.transpose(0, 2, 1) - own[:, :, None] - own[:, None, :] + second
-        pick = change.reshape(len(active), -1).argmin(1)
-        lower = np.take_along_axis(change.reshape(len(active), -1), pick[:, None], 1)[:, 0] < -TOLERANCE
+        change = swap_changes(unary, operator, active, full[active]).reshape(len(active), -1)
+        pick = change.argmin(1)
+        lower = change[np.arange(len(active)), pick] < -TOLERANCE
         active, pick = active[lower], pick[lower]
         if not len(active):
             break
         i, j = np.divmod(pick, full.shape[1])
         full[active, i], full[active, j] = full[active, j], full[active, i]
+        del change
     return np.where(full < num_nodes, full, -1)[:, :num_nodes]
+
+
+def swap_changes(unary: Floats, operator: EdgeOperator, active: Ints, full: Ints) -> Floats:
+    """Compute by how much the objective changes when nodes i and j swap their images.
+
+    Args:
+        unary: (P, B, B) float64.
+        operator: the edge term.
+        active: (A,) problem numbers.
+        full: (A, N) int64 permutations, N = B or, with dummies, 2B.
+
+    Returns:
+        (A, N, N) float64, symmetric.
+    """
+    num_nodes, num_dummies = unary.shape[1], full.shape[1] - unary.shape[1]
+    matching = np.where(full < num_nodes, full, -1)[:, :num_nodes]
+    gradient = operator(active, matching)
+    gradient += unary[active]
+    if num_dummies:
+        gradient = np.pad(gradient, ((0, 0), (0, num_dummies), (0, num_dummies)))
+    cross = np.take_along_axis(gradient, full[:, None, :], 2)  # cost of i at the image of j
+    del gradient
+    own = np.diagonal(cross, axis1=1, axis2=2)
+    change = cross + cross.transpose(0, 2, 1)
+    change -= own[:, :, None]
+    change -= own[:, None, :]
+    operator.add_second_order(change, active, matching)
+    return change
 
 
 def add_dummies(matching: Ints) -> Ints:
