@@ -81,8 +81,8 @@ class VQADataModule(L.LightningDataModule):
     def state_dict(self) -> dict[str, Any]:
         """What the data is, and how far into the epoch training has come."""
         assert self.trainer is not None
-        trained = self.trainer.fit_loop.epoch_loop.batch_progress.current.processed
-        return {"data": self.corpus.fingerprint(), "batches": trained}
+        progress: Any = self.trainer.fit_loop.epoch_loop.batch_progress.current
+        return {"data": self.corpus.fingerprint(), "batches": progress.processed}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Continue behind the batches that were trained on; refuse other data.

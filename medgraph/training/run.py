@@ -73,7 +73,7 @@ def run(
         config: the study; left open values are filled in by the model preset's recipe.
         alignment: a head of your own instead of ``config.alignment``; its options become part of the configuration.
         corpus: data of your own instead of ``config.data``.
-        reference: JSON file with published or committed results that the report shows beside this run's.
+        reference: JSON file with committed results that the report shows beside this run's, if it exists.
         console: where progress goes; default standard output.
 
     Raises:
@@ -122,7 +122,7 @@ def run(
         console.print(f"answered {len(predictions)} questions in {time.perf_counter() - start:.0f} s")
         write_samples(predictions, splits, images, folder)
         write_csv(folder / "metrics.jsonl", folder / "metrics.csv")
-        report = write_report(folder, references=reference)
+        report = write_report(folder, references=reference if reference and reference.exists() else None)
         console.print(terminal_table(results))
         console.print(f"report: {report}")
     return Outcome(folder, results)

@@ -1,0 +1,176 @@
+"""Studies: arms × seeds, each a run of an experiment file in a process of its own, then one comparison.
+
+The directory of a study is ``<run.root>/<study>/<run.name, or a hash of the overrides>``; below it every run has the
+folder ``<arm>/seed-<seed>``. The same command skips finished runs and continues interrupted ones.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import runpy
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+from rich.console import Console
+
+from medgraph.config import ConfigError, parse
+from medgraph.evaluation.plateau import CurvePoint
+from medgraph.evaluation.results import Results
+from medgraph.evaluation.statistics import wilson
+from medgraph.evaluation.study import Study, StudyRun, compare_arms
+from medgraph.training.jobs import Job, run_jobs
+from medgraph.training.logging import read_metrics
+
+
+@dataclass(frozen=True, slots=True)
+class Arm:
+    """One method of a study.
+
+    Attributes:
+        name: shown in tables, and the folder of its runs.
+        file: experiment file.
+        overrides: ``key=value`` arguments that make this arm out of it.
+    """
+
+    name: str
+    file: Path
+    overrides: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class StudyPlan:
+    """What a study compares.
+
+    Attributes:
+        name: folder of the study.
+        title: heading of its report.
+        arms: the methods.
+        reference: name of the arm that differences are taken to.
+        full_data: name of the arm whose plateau has to be shown before others may be said to match it.
+        notes: sentences that the report carries.
+        save: file for ``save_reference=true``: results that other reports show beside their own.
+    """
+
+    name: str
+    title: str
+    arms: Sequence[Arm]
+    reference: str
+    full_data: str | None = None
+    notes: Sequence[str] = ()
+    save: Path | None = None
+
+
+def run_study(plan: StudyPlan, argv: Sequence[str], console: Console | None = None) -> Study:
+    """Run what is not done yet, compare, and write the report.
+
+    Args:
+        plan: arms and their reference.
+        argv: ``seeds=3`` (0, 1, 2), ``workers=2`` (runs at a time), ``save_reference=true``, and overrides for every
+            arm.
+        console: where progress goes.
+
+    Raises:
+        ConfigError: for a mistake in the arguments, before anything starts.
+        JobsFailedError: if a run fails; the others are finished first.
+    """
+    from medgraph.report.study import terminal_study_table, write_study_report
+
+    console = console or Console()
+    options, overrides = _split_options(argv)
+    for arm in plan.arms:
+        parse(runpy.run_path(str(arm.file))["config"](), [*arm.overrides, *overrides])
+    folder = _folder(plan, overrides)
+    seeds = range(options["seeds"])
+    console.print(f"[bold]{plan.name}[/bold]  {folder}")
+    run_jobs([_job(arm, seed, overrides, folder) for seed in seeds for arm in plan.arms], options["workers"], console)
+    runs = [read_run(folder / arm.name / f"seed-{seed}", arm.name, seed) for arm in plan.arms for seed in seeds]
+    study = compare_arms(runs, plan.reference)
+    console.print(terminal_study_table(study))
+    for arm_name, plateau in study.plateaus.items():
+        console.print(f"{arm_name}: {plateau.sentence}")
+    report = write_study_report(folder, runs, plan.reference, plan.full_data, plan.title, plan.notes)
+    console.print(f"report: {report}")
+    if options["save_reference"] and plan.save is not None:
+        save_reference(study, plan.save)
+        console.print(f"reference results: {plan.save}")
+    return study
+
+
+def read_run(folder: Path, arm: str, seed: int) -> StudyRun:
+    """Read what the comparison needs from a finished run; the curve is that of stage 2."""
+    compute = json.loads((folder / "compute.json").read_text(encoding="utf-8")).values()
+    validation = json.loads((folder / "data.json").read_text(encoding="utf-8"))["records"]["val"]
+    return StudyRun(
+        arm=arm,
+        seed=seed,
+        results=Results.load(folder / "results.json"),
+        seconds=sum(stage["seconds"] for stage in compute),
+        steps=int(sum(stage["steps"] for stage in compute)),
+        tokens=int(sum(stage["tokens"] for stage in compute)),
+        predictions=folder / "predictions.jsonl",
+        curve=tuple(
+            CurvePoint(line["step"], line["val/accuracy"], validation)
+            for line in read_metrics(folder / "metrics.jsonl")
+            if line["stage"] == "stage2" and "val/accuracy" in line
+        ),
+    )
+
+
+def save_reference(study: Study, file: Path) -> None:
+    """Write mean accuracies over seeds, with the Wilson interval of one seed's questions, seeds and date."""
+    rows = []
+    for split, arms in study.rows.items():
+        for row in arms:
+            interval = wilson(row.mean * row.n, row.n)
+            rows.append(
+                {
+                    "arm": row.arm,
+                    "split": split,
+                    "accuracy": round(row.mean, 4),
+                    "low": round(interval.low, 4),
+                    "high": round(interval.high, 4),
+                    "n": row.n,
+                    "seeds": list(row.seeds),
+                    "date": date.today().isoformat(),
+                }
+            )
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+
+
+def _split_options(argv: Sequence[str]) -> tuple[dict[str, int], list[str]]:
+    """Options of the study itself, and the rest."""
+    options, rest = {"seeds": 3, "workers": 2, "save_reference": 0}, []
+    for argument in argv:
+        key, _, value = argument.lstrip("-").partition("=")
+        if key == "seed":
+            raise ConfigError("seed: a study runs several; use seeds=N for the seeds 0 to N-1")
+        if key not in options:
+            rest.append(argument)
+            continue
+        number = {"true": "1", "false": "0"}.get(value.lower(), value)
+        if not number.isdecimal() or (key != "save_reference" and int(number) < 1):
+            raise ConfigError(f"{argument}: expected {'true or false' if key == 'save_reference' else 'at least 1'}")
+        options[key] = int(number)
+    return options, rest
+
+
+def _folder(plan: StudyPlan, overrides: Sequence[str]) -> Path:
+    values = dict(override.lstrip("-").partition("=")[::2] for override in overrides)
+    content = sorted(f"{key}={value}" for key, value in values.items() if not key.startswith("run."))
+    default = hashlib.sha256("\n".join(content).encode()).hexdigest()[:8]
+    return Path(values.get("run.root", "runs")) / plan.name / values.get("run.name", default)
+
+
+def _job(arm: Arm, seed: int, overrides: Sequence[str], folder: Path) -> Job:
+    place = [f"run.root={folder}", f"name={arm.name}", f"run.name=seed-{seed}", f"seed={seed}"]
+    return Job(
+        name=f"{arm.name} seed {seed}",
+        command=[sys.executable, str(arm.file), *arm.overrides, *overrides, *place, "trainer.progress=false"],
+        log=folder / "logs" / f"{arm.name}-seed-{seed}.log",
+        done=folder / arm.name / f"seed-{seed}" / "report.html",
+    )  # fmt: skip

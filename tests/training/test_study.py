@@ -1,0 +1,101 @@
+import io
+import json
+import sys
+
+import pytest
+from rich.console import Console
+
+from medgraph.config import ConfigError
+from medgraph.evaluation.results import Results
+from medgraph.training.jobs import Job, JobsFailedError, run_jobs
+from medgraph.training.study import Arm, StudyPlan, read_run, run_study
+
+ARM = """
+import sys
+from pathlib import Path
+from medgraph.config import ExperimentConfig, PhantomConfig, StageConfig, head_config, model_config
+from medgraph.training import run
+
+def config():
+    none = StageConfig(steps=0)
+    return ExperimentConfig(
+        data=PhantomConfig(num_train=8, num_task=4, num_val=2, num_test=2, num_ood=2),
+        model=model_config("tiny", weights="random"), stage1=none, stage3=none,
+        stage2=StageConfig(steps=2, batch_size=4),
+    )
+
+if __name__ == "__main__":
+    run.main(config)
+"""
+
+
+@pytest.fixture
+def plan(tmp_path):
+    file = tmp_path / "arm.py"
+    file.write_text(ARM)
+    arms = [Arm("plain", file), Arm("slower", file, ("stage2.lr=1e-5",))]
+    return StudyPlan("study", "A study", arms, reference="plain", full_data="plain", save=tmp_path / "saved.json")
+
+
+def quiet():
+    return Console(file=io.StringIO(), width=200)
+
+
+@pytest.mark.slow
+def test_a_study_runs_every_arm_and_seed_and_compares_them(plan, tmp_path):
+    arguments = [f"run.root={tmp_path}", "run.name=s", "seeds=2", "save_reference=true"]
+    study = run_study(plan, arguments, quiet())
+    assert {row.arm: row.seeds for row in study.rows["test"]} == {"plain": (0, 1), "slower": (0, 1)}
+    folder = tmp_path / "study" / "s"
+    assert (folder / "report.html").stat().st_size > 0
+    assert {entry["arm"] for entry in json.loads(plan.save.read_text())} == {"plain", "slower"}
+    run = read_run(folder / "slower" / "seed-1", "slower", 1)
+    assert (run.steps, run.seed) == (2, 1)
+    assert isinstance(run.results, Results)
+    before = (folder / "plain" / "seed-0" / "predictions.jsonl").stat().st_mtime
+    console = quiet()
+    run_study(plan, arguments, console)
+    assert "4 finished before" in console.file.getvalue()
+    assert (folder / "plain" / "seed-0" / "predictions.jsonl").stat().st_mtime == before
+
+
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [("seed=3", "use seeds=N"), ("seeds=0", "at least 1"), ("workers=two", "at least 1"),
+     ("aligment.k=3", "unknown key"), ("save_reference=maybe", "true or false")],
+)  # fmt: skip
+def test_mistakes_are_found_before_anything_starts(plan, tmp_path, argument, message):
+    with pytest.raises(ConfigError, match=message):
+        run_study(plan, [f"run.root={tmp_path / 'runs'}", argument], quiet())
+    assert not (tmp_path / "runs").exists()
+
+
+def job(tmp_path, name, code):
+    return Job(name, [sys.executable, "-c", code], tmp_path / f"{name}.log", tmp_path / f"{name}.done")
+
+
+def test_jobs_run_side_by_side_and_finished_ones_are_skipped(tmp_path):
+    # each of the two waits for the other: one after the other they would never end
+    meet = "import pathlib, time; pathlib.Path(r'{}').touch()\nwhile not pathlib.Path(r'{}').exists(): time.sleep(.01)"
+    a, b = tmp_path / "a", tmp_path / "b"
+    jobs = [job(tmp_path, "first", meet.format(a, b)), job(tmp_path, "second", meet.format(b, a))]
+    (tmp_path / "third.done").touch()
+    console = quiet()
+    run_jobs([*jobs, job(tmp_path, "third", "raise SystemExit(1)")], 2, console)
+    assert "3 runs, 1 finished before" in console.file.getvalue()
+
+
+def test_a_failing_job_does_not_stop_the_others(tmp_path):
+    jobs = [
+        job(tmp_path, "bad", "raise SystemExit('broken')"),
+        job(tmp_path, "good", "open(r'%s','w')" % (tmp_path / "x")),
+    ]
+    with pytest.raises(JobsFailedError, match=r"1 of 2 runs failed: bad .*bad\.log"):
+        run_jobs(jobs, 1, quiet())
+    assert (tmp_path / "x").exists()
+    assert "broken" in (tmp_path / "bad.log").read_text()
+
+
+def test_without_workers_nothing_can_run(tmp_path):
+    with pytest.raises(ValueError, match="workers=0"):
+        run_jobs([], 0, quiet())
