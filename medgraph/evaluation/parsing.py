@@ -10,12 +10,14 @@ import re
 import string
 import unicodedata
 from collections.abc import Sequence
+from functools import lru_cache
 
 _ARTICLES = frozenset({"a", "an", "the"})
 _NEGATIONS = frozenset({"no", "not", "without", "neither", "nor", "never", "isnt", "dont", "cannot"})
 _PUNCTUATION = re.compile(r"(?<!\d)[.,]|[.,](?!\d)|[^\w\s.,%+<>=/]|_")
 
 
+@lru_cache(maxsize=65536)
 def normalise(text: str) -> str:
     """Bring an answer to the form in which the strict protocol compares it.
 

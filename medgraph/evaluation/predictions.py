@@ -104,7 +104,7 @@ def read_predictions(path: str | Path) -> list[Prediction]:
     """
     first_line: dict[Key, int] = {}
     predictions = []
-    for number, values in _json_lines(Path(path)):
+    for number, values in read_json_lines(Path(path)):
         try:
             prediction = parse_prediction(values)
         except ValueError as error:
@@ -119,7 +119,12 @@ def read_predictions(path: str | Path) -> list[Prediction]:
     return predictions
 
 
-def _json_lines(path: Path) -> Iterator[tuple[int, Any]]:
+def read_json_lines(path: Path) -> Iterator[tuple[int, Any]]:
+    """Line number and decoded value of every line that is not blank.
+
+    Raises:
+        ValueError: naming file, line and column of what is not JSON.
+    """
     with path.open(encoding="utf-8") as file:
         for number, line in enumerate(file, start=1):
             if not line.strip():

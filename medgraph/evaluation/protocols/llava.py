@@ -72,9 +72,9 @@ def overlap_figures(truth: str, said: str) -> dict[str, float]:
     return {"exact_match": exact, "precision": precision, "recall": recall, "f1": f1}
 
 
-def open_figures(prediction: Prediction) -> dict[str, float]:
-    """Overlap figures and single-order BLEU of an open question."""
-    truth, said = _both(prediction)
+@lru_cache(maxsize=65536)
+def _open_figures(truth: str, said: str) -> dict[str, float]:
+    """Overlap figures and single-order BLEU of an open question; both texts are normalised."""
     words, answer = truth.split(), said.split()
     orders = {"bleu": (0.25,) * 4, "bleu1": (1.0,), "bleu2": (0.0, 1.0), "bleu3": (0.0, 0.0, 1.0)}
     bleu = {name: sentence_bleu(words, answer, weights) for name, weights in orders.items()}
@@ -92,6 +92,7 @@ def _candidate_words(candidates: Candidates) -> list[tuple[str, frozenset[str]]]
     return [(answer, frozenset(answer.lower().split())) for answer in normalised]
 
 
+@lru_cache(maxsize=65536)
 def _nearest_candidate_hit(truth: str, said: str, candidates: Candidates) -> float | None:
     """Whether the training answer that the prediction covers best (first of equals) is the truth; None without any."""
     if not candidates.answers:
@@ -105,14 +106,14 @@ def _nearest_candidate_hit(truth: str, said: str, candidates: Candidates) -> flo
 def _exgra(prediction: Prediction, candidates: Candidates) -> Values:
     truth, said = _both(prediction)
     if is_open(prediction):
-        return {**open_figures(prediction), "open_accuracy": _nearest_candidate_hit(truth, said, candidates)}
+        return {**_open_figures(truth, said), "open_accuracy": _nearest_candidate_hit(truth, said, candidates)}
     return {"closed_accuracy": float(truth in said)}
 
 
 def _batch(prediction: Prediction, candidates: Candidates) -> Values:
     truth, said = _both(prediction)
     if is_open(prediction):
-        return {**open_figures(prediction), "open_accuracy": float(truth in said)}
+        return {**_open_figures(truth, said), "open_accuracy": float(truth in said)}
     return {"closed_accuracy": float(truth in said), "closed_recall": overlap_figures(truth, said)["recall"]}
 
 

@@ -14,7 +14,7 @@ from medgraph.evaluation.protocols.medevalkit import MEDEVALKIT, MEDEVALKIT_LEGA
 from medgraph.evaluation.protocols.protocol import Candidates, Figure, Protocol, ProtocolScore
 from medgraph.evaluation.protocols.strict import OMNIMEDVQA, STRICT
 from medgraph.evaluation.protocols.sure import SURE
-from medgraph.evaluation.statistics import Interval, cluster_bootstrap, macro_bootstrap
+from medgraph.evaluation.statistics import Interval, cluster_bootstrap, macro_bootstrap, wilson
 
 PROTOCOLS: dict[str, Protocol] = {
     protocol.name: protocol for protocol in (STRICT, *LLAVA_PROTOCOLS, SURE, MEDEVALKIT, MEDEVALKIT_LEGACY, OMNIMEDVQA)
@@ -78,6 +78,8 @@ def _figure(groups: Sequence[Mapping[str, float]], images: Mapping[str, str], re
     rng, clusters = np.random.default_rng(seed), [images[key] for key in ids]
     if len(groups) == 1:
         interval = cluster_bootstrap(scores, clusters, rng, resamples)
+        if value in (0, 1):  # resampling says nothing
+            interval = wilson(sum(scores), len(scores))
     else:
         interval = macro_bootstrap(scores, clusters, [i for i, g in enumerate(groups) for _ in g], rng, resamples)
     return Figure(100 * value, len(ids), Interval(100 * interval.low, 100 * interval.high))

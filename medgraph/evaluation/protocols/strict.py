@@ -32,7 +32,6 @@ STRICT = Protocol(
     "MedGraph",
     "the whole answer must be right; open questions also token F1 with multiset recall",
     _strict,
-    ("f1", "closed_accuracy"),
 )
 OMNIMEDVQA = Protocol(
     "omnimedvqa",

@@ -11,6 +11,7 @@ import math
 import sys
 from collections import Counter
 from collections.abc import Sequence
+from functools import lru_cache
 
 _TINY = sys.float_info.min
 
@@ -49,7 +50,7 @@ def rouge(truth: str, said: str) -> dict[str, float]:
         return {"rouge1": 0.0, "rouge2": 0.0, "rougel": 0.0}
     scores = {}
     for order in (1, 2):
-        grams, answer_grams = (set(_ngrams(_words(part), order)) for part in (reference, answer))
+        grams, answer_grams = (_ngrams(tuple(_words(part)), order).keys() for part in (reference, answer))
         scores[f"rouge{order}"] = _f_score(len(grams & answer_grams), len(grams), len(answer_grams))
     found: set[str] = set()
     for sentence in reference:
@@ -60,12 +61,14 @@ def rouge(truth: str, said: str) -> dict[str, float]:
 
 
 def _clipped_precision(truth: Sequence[str], said: Sequence[str], order: int) -> float:
-    counts, reference = Counter(_ngrams(said, order)), Counter(_ngrams(truth, order))
-    return (counts & reference).total() / max(1, counts.total())
+    counts = _ngrams(tuple(said), order)
+    matches = sum(min(count, counts[gram]) for gram, count in _ngrams(tuple(truth), order).items())
+    return matches / max(1, len(said) - order + 1)
 
 
-def _ngrams(words: Sequence[str], order: int) -> list[tuple[str, ...]]:
-    return [tuple(words[i : i + order]) for i in range(len(words) - order + 1)]
+@lru_cache(maxsize=16384)
+def _ngrams(words: tuple[str, ...], order: int) -> Counter[tuple[str, ...]]:
+    return Counter(words[i : i + order] for i in range(len(words) - order + 1))
 
 
 def _sentences(text: str) -> list[str]:

@@ -1,0 +1,81 @@
+"""Terminal tables of ``medgraph score`` and ``medgraph compare``."""
+
+from __future__ import annotations
+
+import math
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from medgraph.evaluation.protocols import Figure
+from medgraph.evaluation.score_cli import Comparison, ScoredGroup, ScoreReport
+from medgraph.report.words import control_name, interval, p_value, percent, points, split_name
+
+_COLUMNS = {
+    "open: recall": ("recall",),
+    "open: F1": ("f1",),
+    "open: accuracy": ("open_accuracy",),
+    "closed": ("closed_accuracy",),
+    "choice": ("choice_accuracy",),
+    "average or total": ("average", "total_accuracy"),
+}
+
+
+def render_score(report: ScoreReport) -> RenderableType:
+    """One table a split and control, every protocol a row, then what is to be known about the input."""
+    parts: list[RenderableType] = [_score_table(group) for group in report.groups]
+    parts += [Text(f"! {warning}", style="yellow") for group in report.groups for warning in group.warnings]
+    parts += [Text(f"{count:,} {note}") for note, count in report.notes.items()]
+    return Group(*parts)
+
+
+def _score_table(group: ScoredGroup) -> Table:
+    shown = {
+        title: names
+        for title, names in _COLUMNS.items()
+        if any(name in score.figures for score in group.scores.values() for name in names)
+    }
+    title = (
+        f"{split_name(group.split)}, {control_name(group.control)}: {group.n:,} questions on {group.images:,} images"
+    )
+    table = Table(title=f"{title}; %, 95 % intervals over images", title_justify="left")
+    table.add_column("protocol")
+    for name in shown:
+        table.add_column(name, justify="right")
+    baselines = list(dict.fromkeys(name for values in group.gaming.values() for name in values))
+    for name in baselines:
+        table.add_column(f"no model: {name}", justify="right", style="yellow")
+    for protocol, score in group.scores.items():
+        cells = [next((_figure(score.get(n)) for n in names if score.get(n).n), "n/a") for names in shown.values()]
+        without = [group.gaming[protocol].get(name, math.nan) for name in baselines]
+        table.add_row(protocol, *cells, *("" if math.isnan(value) else f"{value:.1f}" for value in without))
+    return table
+
+
+def render_comparison(comparison: Comparison) -> RenderableType:
+    """One table a split: accuracy of every run and its paired difference to the first."""
+    parts: list[RenderableType] = []
+    for split, runs in comparison.splits.items():
+        table = Table(title=f"{split_name(split)}: accuracy in %, strict protocol", title_justify="left")
+        table.add_column("run")
+        for name in ("accuracy", "95 % interval", "n", "minus the first", "95 % interval", "McNemar p", "p, Holm"):
+            table.add_column(name, justify="right")
+        for run in runs:
+            cells = [run.path, percent(run.accuracy), interval(run.interval), f"{run.n:,}"]
+            if run.versus:
+                cells += [points(run.versus.mean), interval(run.versus, signed=True)]
+                cells += [p_value(run.versus.p), p_value(run.p_holm)]
+            table.add_row(*cells)
+        smallest = 100 * comparison.detectable[split]
+        note = (
+            f"n = {runs[0].n:,} separates differences above {smallest:.1f} points (power 80 %, 20 % of answers differ)."
+        )
+        parts += [table, Text(note)]
+    return Group(*parts)
+
+
+def _figure(figure: Figure) -> str:
+    if math.isnan(figure.interval.low):
+        return f"{figure.value:.1f}"
+    return f"{figure.value:.1f} ({figure.interval.low:.1f}–{figure.interval.high:.1f})"
