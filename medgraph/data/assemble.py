@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from medgraph.config import ConfigError
 from medgraph.data.extend import Extension, extend_answer
+from medgraph.data.hashing import equal_files
 from medgraph.data.images import ImageFolder
 from medgraph.data.medmat_files import Item
-from medgraph.data.records import Corpus, Record, take_fraction
+from medgraph.data.records import Corpus, MATTriplet, Record, take_fraction
 from medgraph.data.registry import SubsetSpec
-from medgraph.data.splits import HELD_BACK, choose_ood, split_of, take_balanced, take_strictly_balanced
+from medgraph.data.splits import HELD_BACK, SHARES, choose_ood, split_of, take_balanced, take_strictly_balanced
 
 SPLITS = ("train", "task", "val", "test", "ood")
 
@@ -27,7 +29,6 @@ class LoadedSubset:
         items: its released records.
         images: for each item the existing file, relative to the root.
         groups: for each item what must not be split.
-        sources: where the images come from, as far as ``groups.csv`` says.
         splits: for each item its published split (``train``, ``val`` or ``test``); empty: drawn by group.
     """
 
@@ -35,7 +36,6 @@ class LoadedSubset:
     items: Sequence[Item]
     images: Sequence[str]
     groups: Sequence[str]
-    sources: frozenset[str] = frozenset()
     splits: Sequence[str] = ()
 
     def labels(self, chosen: Sequence[int]) -> dict[str, str]:
@@ -44,10 +44,10 @@ class LoadedSubset:
 
 
 def assemble(
-    subsets: Sequence[LoadedSubset],
+    subsets: Iterable[LoadedSubset],
     root: Path,
+    held: Collection[str],
     *,
-    ood: Sequence[str] = (),
     max_per_subset: int = 3000,
     fraction: float = 1.0,
     extended: Extension = "context",
@@ -56,37 +56,50 @@ def assemble(
 ) -> Corpus:
     """Split subsets and write their records; see `medgraph.data.medmat.build_medmat` for the rules.
 
+    Subsets are consumed one at a time and cut at once, so an iterator that reads them lazily needs little memory.
+
     Args:
-        subsets: what was read; keys are unique.
+        subsets: what was read, the held-out subsets first; keys are unique.
         root: folder of the images.
-        ood: keys of the subsets to hold out; empty: chosen by `choose_ood`.
-        max_per_subset: cap on the training images of a subset.
+        held: keys of the subsets that go to ``ood`` as a whole, see `hold_out`.
+        max_per_subset: cap on the training images of a subset; other splits are capped in proportion to `SHARES`.
         fraction: share of the training images, within each subset.
         extended: kind of extended answers.
         seed: seed of splits and ranks.
         notes: facts already counted by the reader.
-
-    Raises:
-        ConfigError: if nothing is left for training, or a held-out combination stays in training.
     """
     notes = Counter() if notes is None else notes
-    held = _held_out(subsets, ood, seed, notes)
-    reserved = {group for subset in subsets if subset.spec.key in held for group in subset.groups}
+    reserved: set[str] = set()
     records: dict[str, list[Record]] = {name: [] for name in SPLITS}
     for subset in subsets:
         if subset.spec.key in held:
-            chosen = {"ood": _test_set(subset, range(len(subset.items)), seed, notes)}
+            reserved.update(subset.groups)
+            notes[f"held out for ood: {subset.spec.key} {subset.spec.triplet}, images"] = len(subset.items)
+            chosen = {"ood": _test_set(subset, range(len(subset.items)), max_per_subset, seed, notes)}
         else:
             chosen = _split(subset, reserved, max_per_subset, fraction, seed, notes)
         for name, items in chosen.items():
             records[name].extend(record for i in items for record in _records(subset, i, extended))
+    _drop_copies(records, root, notes)
     every = tuple(record for split in records.values() for record in split)
     return Corpus(records, ImageFolder(root, every), {note: count for note, count in notes.items() if count})
 
 
-def _held_out(subsets: Sequence[LoadedSubset], ood: Sequence[str], seed: int, notes: Counter[str]) -> set[str]:
-    triplets = {subset.spec.key: subset.spec.triplet for subset in subsets}
-    held = set(ood) or choose_ood(triplets, {subset.spec.key: subset.sources for subset in subsets}, seed)
+def hold_out(
+    triplets: Mapping[str, MATTriplet], chosen: Collection[str], sources: Mapping[str, frozenset[str]], seed: int
+) -> set[str]:
+    """Decide which subsets go to ``ood``.
+
+    Args:
+        triplets: subset to triplet.
+        chosen: the user's choice; empty: `choose_ood` decides.
+        sources: subset to the sources of its images, where known.
+        seed: seed of an automatic choice.
+
+    Raises:
+        ConfigError: if nothing is left for training, or a chosen combination would stay in training.
+    """
+    held = set(chosen) or choose_ood(triplets, sources, seed)
     combinations = {triplets[key] for key in held}
     for key, triplet in triplets.items():
         if triplet in combinations and key not in held:
@@ -94,45 +107,58 @@ def _held_out(subsets: Sequence[LoadedSubset], ood: Sequence[str], seed: int, no
                               "or leave it out of data.subsets")  # fmt: skip
     if len(held) == len(triplets):
         raise ConfigError("data.ood_subsets: every subset is held out; leave at least one for training")
-    how = "chosen by you" if ood else "chosen automatically"
-    for subset in subsets:
-        if subset.spec.key in held:
-            notes[f"held out for ood, {how}: {subset.spec.key} {subset.spec.triplet}, images"] = len(subset.items)
-    if not held:
-        notes["subsets, none of which can be held out so that its elements still occur in training"] = len(triplets)
     return held
+
+
+def assemble_held_out(
+    subsets: Sequence[LoadedSubset], root: Path, ood: Sequence[str] = (), seed: int = 0, **options: Any
+) -> Corpus:
+    """Hold out and assemble subsets that are in memory.
+
+    Args:
+        subsets: in any order.
+        root: folder of the images.
+        ood: keys of the subsets to hold out; empty: chosen automatically.
+        seed: seed of every choice.
+        options: further arguments of `assemble`.
+
+    Raises:
+        ConfigError: as `hold_out`.
+    """
+    held = hold_out({subset.spec.key: subset.spec.triplet for subset in subsets}, ood, {}, seed)
+    ordered = sorted(subsets, key=lambda subset: subset.spec.key not in held)
+    return assemble(ordered, root, held, seed=seed, **options)
 
 
 def _split(
     subset: LoadedSubset, reserved: set[str], cap: int, fraction: float, seed: int, notes: Counter[str]
 ) -> dict[str, list[int]]:
     """Items of an in-distribution subset by split."""
-    chosen: dict[str, list[int]] = {name: [] for name in SPLITS[:-1]}
+    drawn: dict[str, list[int]] = {name: [] for name in SPLITS[:-1]}
     for i, group in enumerate(subset.groups):
         if group in reserved:
             notes["images left out because their group occurs in ood"] += 1
         else:
-            chosen[_split_name(subset, i, seed)].append(i)
-    tested = {subset.groups[i] for i in chosen["test"]}
+            drawn[_split_name(subset, i, seed)].append(i)
+    tested = {subset.groups[i] for i in drawn["test"]}
+    chosen: dict[str, list[int]] = {}
     for name in ("train", "task", "val"):
-        kept_apart = [i for i in chosen[name] if subset.groups[i] not in tested]
-        notes["images left out because their group occurs in the published test split"] += len(chosen[name]) - len(
-            kept_apart
-        )
-        chosen[name] = kept_apart
-    available = subset.labels(chosen["train"])
-    capped = take_balanced(available, cap, seed)
-    notes["training images over data.max_per_subset"] += len(available) - len(capped)
-    kept = take_fraction(capped, fraction) if capped else set()
-    notes["training images left out by data.fraction"] += len(capped) - len(kept)
-    known = set(available.values())
-    answerable = [i for i in chosen["test"] if subset.items[i].label in known]
-    notes["test images left out because no training image has their label"] += len(chosen["test"]) - len(answerable)
-    return {
-        **chosen,
-        "train": [i for i in chosen["train"] if subset.images[i] in kept],
-        "test": _test_set(subset, answerable, seed, notes),
-    }
+        apart = [i for i in drawn[name] if subset.groups[i] not in tested]
+        notes["images left out because their group occurs in the published test split"] += len(drawn[name]) - len(apart)
+        labels = subset.labels(apart)
+        capped = take_balanced(labels, round(cap * SHARES[name] / SHARES["train"]), seed)
+        notes[f"{name} images over the cap of data.max_per_subset"] += len(labels) - len(capped)
+        chosen[name] = [i for i in apart if subset.images[i] in capped]
+    known = {subset.items[i].label for i in chosen["train"]}
+    if chosen["train"]:
+        images = {subset.images[i] for i in chosen["train"]}
+        kept = take_fraction(images, fraction)
+        notes["training images left out by data.fraction"] += len(images) - len(kept)
+        chosen["train"] = [i for i in chosen["train"] if subset.images[i] in kept]
+    answerable = [i for i in drawn["test"] if subset.items[i].label in known]
+    notes["test images left out because no training image has their label"] += len(drawn["test"]) - len(answerable)
+    cap_test = round(cap * SHARES["test"] / SHARES["train"])
+    return {**chosen, "test": _test_set(subset, answerable, cap_test, seed, notes)}
 
 
 def _split_name(subset: LoadedSubset, i: int, seed: int) -> str:
@@ -145,14 +171,31 @@ def _split_name(subset: LoadedSubset, i: int, seed: int) -> str:
     return "train" if drawn == "val" and "val" in subset.splits else drawn
 
 
-def _test_set(subset: LoadedSubset, items: Sequence[int], seed: int, notes: Counter[str]) -> list[int]:
+def _test_set(subset: LoadedSubset, items: Sequence[int], cap: int, seed: int, notes: Counter[str]) -> list[int]:
+    """Equally many images of every label, or up to ``cap`` of all where balance would cost more than half of them."""
     labels = subset.labels(items)
-    balanced = take_strictly_balanced(labels, seed)
-    if 2 * len(balanced) < len(labels):
-        notes[f"{subset.spec.key}: label balance would cost most test images, all kept"] = len(labels)
-        return list(items)
-    notes["test images left out to balance the labels"] += len(labels) - len(balanced)
-    return [i for i in items if subset.images[i] in balanced]
+    limit = max(1, cap // max(1, len(set(labels.values()))))
+    kept = take_strictly_balanced(labels, seed, limit)
+    if 2 * len(kept) < min(len(labels), cap):
+        kept = take_balanced(labels, cap, seed)
+        notes[f"{subset.spec.key}: label balance would cost most test images, so labels are unequal; images"] = len(
+            kept
+        )
+    notes["test images left out to balance the labels or over the cap"] += len(labels) - len(kept)
+    return [i for i in items if subset.images[i] in kept]
+
+
+def _drop_copies(records: Mapping[str, list[Record]], root: Path, notes: Counter[str]) -> None:
+    """Keep files with equal content in one split only: the last of `SPLITS` that has one."""
+    split_of_image = {record.image: name for name in SPLITS for record in records[name]}
+    dropped: set[str] = set()
+    for copies in equal_files(split_of_image, root):
+        last = max((split_of_image[image] for image in copies), key=SPLITS.index)
+        dropped |= {image for image in copies if split_of_image[image] != last}
+    notes["images left out because a later split has a file with equal content"] += len(dropped)
+    if dropped:
+        for split in records.values():
+            split[:] = [record for record in split if record.image not in dropped]
 
 
 def _records(subset: LoadedSubset, i: int, extended: Extension) -> Iterator[Record]:

@@ -10,6 +10,7 @@ import hashlib
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 from medgraph.data.questions import same
@@ -152,12 +153,20 @@ class QuestionConverter:
 
     def _others(self, answer: str) -> list[str]:
         """Labels that are wrong when ``answer`` is right, in a fixed order and once each."""
-        distinct = {same(label): label for label in sorted(self.labels)}
         if not self.multilabel:
-            distinct.pop(same(answer), None)
-            return list(distinct.values())
+            return [label for form, label in self._distinct.items() if form != same(answer)]
         truth = _parts(answer)
-        return [label for label in distinct.values() if not (_parts(label) <= truth or _parts(label) >= truth)]
+        return [label for label, parts in self._sets.items() if not (parts <= truth or parts >= truth)]
+
+    @cached_property
+    def _distinct(self) -> dict[str, str]:
+        """Compared form to label, in a fixed order."""
+        return {same(label): label for label in sorted(self.labels)}
+
+    @cached_property
+    def _sets(self) -> dict[str, frozenset[str]]:
+        """Multi-label caption to its labels, one caption a set."""
+        return {label: parts for parts, label in {_parts(label): label for label in self._distinct.values()}.items()}
 
 
 def _parts(caption: str) -> frozenset[str]:

@@ -7,17 +7,28 @@ size of the corpus and not of the release.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 from medgraph.config import ConfigError, MedMATConfig
-from medgraph.data.assemble import LoadedSubset, assemble
+from medgraph.data.assemble import LoadedSubset, assemble, hold_out
+from medgraph.data.convert import NAMED, NEUTRAL, QuestionConverter
 from medgraph.data.errors import DataError
-from medgraph.data.medmat_files import ImageFacts, Item, find_subset_files, read_groups, read_subset
+from medgraph.data.medmat_files import ImageFacts, Item, find_subset_files, read_groups, scan_subset
 from medgraph.data.paths import PathIndex, refused
 from medgraph.data.records import Corpus, MATTriplet
 from medgraph.data.registry import Registry, SubsetSpec, builtin, from_yaml
 from medgraph.data.vocabulary import AREAS, MODALITIES, task_category
+
+QuestionSource = Literal["released", "rebuilt", "neutral"]
+
+QUARANTINE = "quarantine.txt"
+"""File below the data root that lists unreadable images, one a line; `medgraph.data.check` writes it."""
+
+MAX_QUARANTINED = 0.1
+"""Share of a question file's records that may be left out before reading stops all the same."""
 
 
 def build_medmat(config: MedMATConfig) -> Corpus:
@@ -39,17 +50,24 @@ def build_medmat(config: MedMATConfig) -> Corpus:
         ConfigError: for subset numbers that are not there.
     """
     root = Path(config.root)
-    notes: Counter[str] = Counter()
-    subsets = list(load_subsets(root, config.subsets, notes))
-    numbers = {subset.spec.no: subset.spec.key for subset in subsets}
-    held = [subset_number(text, "data.ood_subsets") for text in config.ood_subsets]
-    if missing := [number for number in held if number not in numbers]:
-        known = ", ".join(map(str, numbers))
+    files = find_subsets(root, config.subsets)
+    keys = {file.spec.no: file.spec.key for file in files}
+    wanted = [subset_number(text, "data.ood_subsets") for text in config.ood_subsets]
+    if missing := [number for number in wanted if number not in keys]:
+        known = ", ".join(map(str, keys))
         raise ConfigError(f"data.ood_subsets: subset {missing[0]} is not among those read: {known}")
+    triplets = {file.spec.key: file.spec.triplet for file in files}
+    sources = {file.spec.key: file.sources for file in files}
+    held = hold_out(triplets, [keys[number] for number in wanted], sources, config.seed)
+    notes: Counter[str] = Counter()
+    if not held:
+        notes["subsets, none of which can be held out so that its elements still occur in training"] = len(files)
+    files.sort(key=lambda file: file.spec.key not in held)
+    index, policy = PathIndex(root), Policy.of(config, notes)
     return assemble(
-        subsets,
+        (load(file, index, policy, config.questions, config.seed) for file in files),
         root,
-        ood=[numbers[number] for number in held],
+        held,
         max_per_subset=config.max_per_subset,
         fraction=config.fraction,
         extended=config.extended,
@@ -58,34 +76,149 @@ def build_medmat(config: MedMATConfig) -> Corpus:
     )
 
 
-def load_subsets(root: Path, numbers: Sequence[str], notes: Counter[str]) -> Iterator[LoadedSubset]:
-    """Read the question files of a release and find their images.
+@dataclass(frozen=True, slots=True)
+class SubsetFile:
+    """A question file and what is known about its images before it is read.
+
+    Attributes:
+        path: the file.
+        spec: the subset.
+        facts: image path as written to its line in ``groups.csv``.
+    """
+
+    path: Path
+    spec: SubsetSpec
+    facts: Mapping[str, ImageFacts]
+
+    @property
+    def sources(self) -> frozenset[str]:
+        """Where the images come from, as far as ``groups.csv`` says."""
+        return frozenset(fact.source for fact in self.facts.values() if fact.source)
+
+
+def find_subsets(root: Path, numbers: Sequence[str] = ()) -> list[SubsetFile]:
+    """Find the question files of a release and the subsets they belong to, by number.
 
     Args:
         root: the data root. ``subsets.yaml`` there extends the registry, ``groups.csv`` gives groups and triplets.
-        numbers: subsets to read; empty: all.
-        notes: counts what had to be corrected.
+        numbers: subsets wanted; empty: all.
 
     Raises:
-        DataError: for records that are wrong and images that are missing.
+        DataError: for a subset that neither the registry nor these files describe.
         ConfigError: for subset numbers that are not there.
     """
-    files = select(find_subset_files(root), numbers, "data.subsets")
+    paths = select(find_subset_files(root), numbers, "data.subsets")
     facts = read_groups(root / "groups.csv")
     registry = from_yaml(root / "subsets.yaml") if (root / "subsets.yaml").is_file() else builtin()
-    index = PathIndex(root)
-    for number, path in files.items():
-        items = read_subset(path)
-        images = _find_images(items, index, path, notes)
-        _check_labels(items, images, path)
-        known = [facts.get((item.image, number), ImageFacts()) for item in items]
-        yield LoadedSubset(
-            spec=registry[number] if number in registry else describe(number, known, registry, path),
-            items=items,
-            images=images,
-            groups=[fact.group or image for fact, image in zip(known, images, strict=True)],
-            sources=frozenset(fact.source for fact in known if fact.source),
-        )
+    return [
+        SubsetFile(path, registry[number] if number in registry else describe(number, known, registry, path), known)
+        for number, path in paths.items()
+        for known in [facts.get(number, {})]
+    ]
+
+
+class Policy:
+    """What happens to records and images that cannot be used: stop, or leave out and count.
+
+    Args:
+        mode: ``error`` or ``quarantine``.
+        notes: counts what was left out.
+        images: images that a check has found unreadable; only left out in ``quarantine`` mode.
+    """
+
+    def __init__(self, mode: Literal["error", "quarantine"], notes: Counter[str], images: Collection[str] = ()) -> None:
+        self.mode, self.notes, self.images = mode, notes, frozenset(images) if mode == "quarantine" else frozenset()
+
+    def reject(self, error: DataError) -> None:
+        """Raise the error, or count it.
+
+        Raises:
+            DataError: in ``error`` mode.
+        """
+        if self.mode == "error":
+            raise error
+        self.notes[f"quarantined: {error.kind.replace('_', ' ')}"] += 1
+
+    @classmethod
+    def of(cls, config: MedMATConfig, notes: Counter[str]) -> Policy:
+        """The policy of a configuration; `QUARANTINE` below the root lists the unreadable images."""
+        path = Path(config.root) / QUARANTINE
+        listed = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+        return cls(config.on_error, notes, listed)
+
+
+def load(
+    file: SubsetFile, index: PathIndex, policy: Policy, questions: QuestionSource = "released", seed: int = 0
+) -> LoadedSubset:
+    """Read a question file and find its images.
+
+    Args:
+        file: what to read.
+        index: finds images below the data root.
+        policy: what to do about records and images that cannot be used.
+        questions: the released questions, or rebuilt ones.
+        seed: seed of rebuilt questions.
+
+    Raises:
+        DataError: in ``error`` mode for records that are wrong and images that are missing; in any mode if more than
+            `MAX_QUARANTINED` of the records would be left out.
+    """
+    items: dict[int, tuple[Item, str]] = {}
+    labels: dict[str, Item] = {}
+    missing, total = [], 0
+    for total, found in enumerate(scan_subset(file.path), start=1):
+        if isinstance(found, DataError):
+            policy.reject(found)
+            continue
+        try:
+            image = index.find(found.image)
+        except ValueError as error:
+            policy.reject(refused(found.image, error, file.path, found.id))
+            continue
+        if image is None:
+            missing.append(found)
+        elif image in policy.images:
+            policy.notes["quarantined: image listed as unreadable"] += 1
+        elif labels.setdefault(image, found).label != found.label:
+            policy.reject(_conflict(found, labels[image], file.path))
+        else:
+            policy.notes["image paths corrected"] += image != found.image
+            items[total] = found, image
+    for item in missing:
+        policy.reject(_missing(item, len(missing), index.root, file.path))
+    if len(items) < (1 - MAX_QUARANTINED) * total:
+        raise DataError.at("too_many_quarantined", file.path, found=f"{total - len(items)} of {total} records unusable",
+                           expected=f"at most {MAX_QUARANTINED:.0%}",
+                           fix=f"`medgraph data check {index.root}` lists them")  # fmt: skip
+    kept = [item for item, _ in items.values()]
+    images = [image for _, image in items.values()]
+    groups = [
+        file.facts[item.image].group or image if item.image in file.facts else image
+        for item, image in zip(kept, images, strict=True)
+    ]
+    if questions != "released":
+        kept = _rebuild(kept, file.spec, NAMED if questions == "rebuilt" else NEUTRAL, seed)
+    return LoadedSubset(file.spec, kept, images, groups)
+
+
+def _rebuild(items: Sequence[Item], spec: SubsetSpec, templates: Sequence[str], seed: int) -> list[Item]:
+    labels = sorted({item.label for item in items})
+    convert = QuestionConverter(labels, spec.triplet, templates=templates, multilabel=spec.multilabel, seed=seed)
+    choices = convert.balanced({item.id: item.label for item in items})
+    return [replace(item, question=choices[item.id].question, options=choices[item.id].options) for item in items]
+
+
+def _missing(item: Item, count: int, root: Path, path: Path) -> DataError:
+    return DataError.at("image_missing", path, record=item.id, field="image", found=item.image,
+                        expected=f"an existing file below {root}",
+                        fix=f"restore the {count} missing images of this file; "
+                            f"`medgraph data check {root}` lists them")  # fmt: skip
+
+
+def _conflict(item: Item, first: Item, path: Path) -> DataError:
+    return DataError.at("label_conflict", path, record=item.id, field="caption", found=item.label,
+                        expected=f"{first.label!r}, the label of record {first.id} with the same image {first.image}",
+                        fix="correct one of the two")  # fmt: skip
 
 
 def select(files: Mapping[int, Path], numbers: Sequence[str], key: str) -> dict[int, Path]:
@@ -112,13 +245,13 @@ def subset_number(text: str, key: str) -> int:
     return int(digits)
 
 
-def describe(number: int, facts: Sequence[ImageFacts], registry: Registry, path: Path) -> SubsetSpec:
+def describe(number: int, facts: Mapping[str, ImageFacts], registry: Registry, path: Path) -> SubsetSpec:
     """Registry entry of a subset that the registry does not know, from the columns of ``groups.csv``.
 
     Raises:
         DataError: if a column is missing or differs between the images, or the task names no category.
     """
-    triplets = {(fact.modality, fact.area, fact.task) for fact in facts}
+    triplets = {(fact.modality, fact.area, fact.task) for fact in facts.values()}
     fix = f"write modality, area and task of all its images into groups.csv, or subset {number} into subsets.yaml"
     if len(triplets) != 1 or not all(next(iter(triplets))):
         raise DataError.at("unknown_subset", path, found=sorted(triplets)[:3],
@@ -131,33 +264,3 @@ def describe(number: int, facts: Sequence[ImageFacts], registry: Registry, path:
         raise DataError.at("unknown_task", path.parent.parent / "groups.csv", field="task", found=task,
                            expected="a task category", fix=str(error)) from error  # fmt: skip
     return SubsetSpec(number, MATTriplet(MODALITIES.adopt(modality), AREAS.adopt(area), category), name=task)
-
-
-def _find_images(items: Sequence[Item], index: PathIndex, path: Path, notes: Counter[str]) -> list[str]:
-    images, missing = [], []
-    for item in items:
-        try:
-            image = index.find(item.image)
-        except ValueError as error:
-            raise refused(item.image, error, path, item.id) from error
-        if image is None:
-            missing.append(item)
-            continue
-        notes["image paths corrected"] += image != item.image
-        images.append(image)
-    if missing:
-        raise DataError.at("image_missing", path, record=missing[0].id, field="image", found=missing[0].image,
-                           expected=f"an existing file below {index.root}",
-                           fix=f"restore the {len(missing)} missing images of this file; "
-                               f"`medgraph data check {index.root}` lists them")  # fmt: skip
-    return images
-
-
-def _check_labels(items: Sequence[Item], images: Sequence[str], path: Path) -> None:
-    labels: dict[str, Item] = {}
-    for item, image in zip(items, images, strict=True):
-        first = labels.setdefault(image, item)
-        if first.label != item.label:
-            raise DataError.at("label_conflict", path, record=item.id, field="caption", found=item.label,
-                               expected=f"{first.label!r}, the label of record {first.id} with the same image {image}",
-                               fix="correct one of the two")  # fmt: skip

@@ -181,21 +181,21 @@ def _text(raw: Mapping[str, Any], field: str, path: Path, name: Any) -> str:
     return value.strip()
 
 
-def read_groups(path: Path) -> dict[tuple[str, int], ImageFacts]:
+def read_groups(path: Path) -> dict[int, dict[str, ImageFacts]]:
     """Read ``groups.csv``: one line an image, with the columns ``image`` and ``subset``.
 
     Further columns that are used if they are there: ``group`` (what must not be split: patient, video …),
     ``modality``, ``area``, ``task`` (for subsets that the registry does not know) and ``source``.
 
     Returns:
-        (image path as written, subset number) to facts; empty if the file does not exist.
+        Subset number to image path as written to facts; empty if the file does not exist.
 
     Raises:
         DataError: for missing columns or a subset that is not a number.
     """
     if not path.is_file():
         return {}
-    facts: dict[tuple[str, int], ImageFacts] = {}
+    facts: dict[int, dict[str, ImageFacts]] = {}
     with path.open(newline="", encoding="utf-8-sig") as file:
         table = csv.DictReader(file)
         columns = table.fieldnames or []
@@ -208,5 +208,6 @@ def read_groups(path: Path) -> dict[tuple[str, int], ImageFacts]:
             if not (row["subset"] or "").strip().isdigit():
                 raise DataError.at("wrong_type", path, record=f"line {line}", field="subset", found=row["subset"],
                                    expected="a subset number", fix="write the number, e.g. 3")  # fmt: skip
-            facts[row["image"], int(row["subset"])] = ImageFacts(**{name: row[name] or "" for name in used})
+            known = facts.setdefault(int(row["subset"]), {})
+            known[row["image"]] = ImageFacts(**{name: row[name] or "" for name in used})
     return facts

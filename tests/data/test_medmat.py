@@ -85,7 +85,7 @@ def test_cap_is_balanced_and_counted(make_release):
     corpus = build(make_release(SUBSETS), ood_subsets=["4"], max_per_subset=20)
     counts = Counter(record.label for record in corpus.splits["train"] if record.subset == "subset-03")
     assert counts == {"COVID-19": 20, "Non-COVID": 20}  # two records an image
-    assert corpus.notes["training images over data.max_per_subset"] > 0
+    assert corpus.notes["train images over the cap of data.max_per_subset"] > 0
 
 
 def test_seed_moves_the_splits_and_fingerprint_tells(make_release):
@@ -191,6 +191,52 @@ def test_an_unreadable_image_names_subset_and_record(make_release):
     path.write_bytes(path.read_bytes()[:200])
     with pytest.raises(DataError, match=rf"{record.subset}, record {record.id}: .*complete image"):
         corpus.load_image(record.image, 8)
+
+
+def test_quarantine_leaves_out_and_counts(make_release, edit):
+    root = make_release(SUBSETS)
+    file = root / "Aggregated_Subsets" / "Subset--04-train.json"
+    edit(file, 0, Answer_choice="Z")
+    edit(file, 1, image="../outside.png")
+    edit(file, 2, image="med-mat/gone.png")
+    edit(file, 45, image="med-mat/set 4/Benign/Benign- (10).png")
+    (root / "quarantine.txt").write_text("med-mat/set 4/Benign/Benign- (20).png\n")
+    with pytest.raises(DataError, match="record 1, field 'Answer-choice'"):
+        build(root, ood_subsets=["4"])
+    corpus = build(root, ood_subsets=["4"], on_error="quarantine")
+    assert {note: count for note, count in corpus.notes.items() if "quarantined" in note} == {
+        "quarantined: bad letter": 1,
+        "quarantined: path refused": 1,
+        "quarantined: image missing": 1,
+        "quarantined: label conflict": 1,
+        "quarantined: image listed as unreadable": 1,
+    }
+    left = {record.id for records in corpus.splits.values() for record in records}
+    assert not left & {f"subset-04/{i}/open" for i in (1, 2, 3, 46, 20)}
+    counts = Counter(record.label for record in corpus.splits["ood"])
+    assert len(set(counts.values())) == 1  # balance is computed after leaving out
+
+
+def test_too_much_quarantine_is_an_error(make_release):
+    root = make_release(SUBSETS)
+    for i in range(1, 11):
+        (root / f"med-mat/set 4/Benign/Benign- ({i}).png").unlink()
+    with pytest.raises(DataError, match=r"found '10 of 90 records unusable', expected at most 10%"):
+        build(root, on_error="quarantine")
+
+
+@pytest.mark.parametrize("questions", ["rebuilt", "neutral"])
+def test_questions_can_be_rebuilt(make_release, questions):
+    root = make_release(SUBSETS)
+    corpus = build(root, ood_subsets=["4"], questions=questions)
+    choices = [record for record in corpus.splits["ood"] if record.answer_type == "choice"]
+    letters = Counter(record.options.index(record.answer) for record in choices)
+    assert max(letters.values()) - min(letters.values()) <= 3
+    assert {"lung" in record.question for record in choices} == {questions == "rebuilt"}
+    released = build(root, ood_subsets=["4"])
+    assert {name: [r.id for r in split] for name, split in corpus.splits.items()} == {
+        name: [r.id for r in split] for name, split in released.splits.items()
+    }
 
 
 @pytest.mark.skipif(not REAL.is_dir(), reason="the real images are not on this machine")

@@ -83,7 +83,7 @@ def test_groups_csv(tmp_path):
     path = tmp_path / "groups.csv"
     assert read_groups(path) == {}
     path.write_text("image,subset,group\nmed-mat/a.png,3,p1\n")
-    facts = read_groups(path)["med-mat/a.png", 3]
+    facts = read_groups(path)[3]["med-mat/a.png"]
     assert (facts.group, facts.modality) == ("p1", "")
     path.write_text("image,group\na,b\n")
     with pytest.raises(DataError, match="expected a column 'subset'"):

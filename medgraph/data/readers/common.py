@@ -137,12 +137,14 @@ def make_corpus(
         load_image: where images come from; None: the files below ``root``.
 
     Raises:
-        DataError: if an id occurs twice.
+        DataError: if an id occurs twice, or an image is missing.
         ValueError: for an unknown rule.
     """
     if rule not in ("official", "clean"):
         raise ValueError(f"split rule {rule!r}: expected official or clean")
     refuse_duplicates((record for records in splits.values() for record in records), root)
+    if load_image is None:
+        require_images({record.image: record.id for records in splits.values() for record in records}, root)
     counted = Counter(notes or {})
     test = list(splits.get("test", ()))
     tested = {record.group for record in test}
@@ -164,6 +166,23 @@ def make_corpus(
     return Corpus(
         out, load_image or ImageFolder(root, every), {note: count for note, count in counted.items() if count}
     )
+
+
+def require_images(records: Mapping[str, str], root: Path) -> None:
+    """Check that images exist.
+
+    Args:
+        records: image path to the id of a record that needs it.
+        root: folder of the images.
+
+    Raises:
+        DataError: at the first image that is missing, with the number of all that are.
+    """
+    missing = [image for image in records if not (root / image).is_file()]
+    if missing:
+        raise DataError.at("image_missing", root, record=records[missing[0]], field="image", found=missing[0],
+                           expected=f"an existing file below {root}",
+                           fix=f"restore the {len(missing)} missing images of {len(records)}")  # fmt: skip
 
 
 def refuse_duplicates(records: Iterable[Record], file: Path) -> None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from medgraph.data.assemble import assemble
+from medgraph.data.assemble import assemble_held_out
 from medgraph.data.errors import DataError
 from medgraph.data.paths import IMAGE_SUFFIXES
 from medgraph.data.readers.labelled import LabelledImage, make_subset
@@ -18,12 +18,15 @@ SPLIT_FOLDERS = {"train": "train", "training": "train", "val": "val", "valid": "
                  "test": "test", "testing": "test"}  # fmt: skip
 
 
-def read_folder(root: Path, triplet: str | Mapping[str, str], seed: int = 0, **options: Any) -> Corpus:
+def read_folder(
+    root: Path, triplet: str | Mapping[str, str], ood: Sequence[str] = (), seed: int = 0, **options: Any
+) -> Corpus:
     """Read images whose folder names their label.
 
     Args:
         root: the folder.
         triplet: ``modality/area/task`` of all images; or subfolder to triplet, each subfolder being a subset.
+        ood: subsets to hold out; none: chosen so that every element still occurs in training.
         seed: seed of splits and questions.
         options: further arguments of `medgraph.data.assemble.assemble`.
 
@@ -46,7 +49,7 @@ def read_folder(root: Path, triplet: str | Mapping[str, str], seed: int = 0, **o
                                fix="sort the images into folders named after their label")  # fmt: skip
         name = root.resolve().name if folder == "." else folder
         subsets.append(make_subset(SubsetSpec(1000 + number, parse_triplet(text), slug=name), images, seed))
-    return assemble(subsets, root, seed=seed, **options)
+    return assemble_held_out(subsets, root, ood, seed=seed, **options)
 
 
 def _images(root: Path, folder: Path) -> Iterator[LabelledImage]:

@@ -14,11 +14,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, get_args
 
-from medgraph.data.assemble import assemble
+from medgraph.data.assemble import assemble_held_out
 from medgraph.data.errors import DataError
 from medgraph.data.medmat_files import read_json_list
 from medgraph.data.paths import refused, safe_relative
-from medgraph.data.readers.common import SplitRule, make_corpus, qa_record, text_field
+from medgraph.data.readers.common import SplitRule, make_corpus, qa_record, require_images, text_field
 from medgraph.data.readers.folder import SPLIT_FOLDERS
 from medgraph.data.readers.labelled import LabelledImage, make_subset
 from medgraph.data.records import AnswerType, Corpus, Record
@@ -95,8 +95,9 @@ def corpus_from_rows(
             label, group = text_field(row, "label", file, f"row {number}"), str(row.get("group") or "")
             members.append(LabelledImage(image, label, group, split))
     if labelled:
+        require_images({image.image: image.image for _, members in labelled.values() for image in members}, root)
         subsets = [make_subset(spec, members, seed) for spec, members in labelled.values()]
-        return assemble(subsets, root, fraction=fraction, seed=seed)
+        return assemble_held_out(subsets, root, fraction=fraction, seed=seed)
     return make_corpus(splits, root, rule, fraction, seed)
 
 

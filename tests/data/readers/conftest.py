@@ -1,5 +1,6 @@
 import csv
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -9,11 +10,20 @@ from PIL import Image
 
 @pytest.fixture
 def write(tmp_path):
-    """Write a file below tmp_path: JSON for lists, CSV for lists with a .csv name, a random image for no content."""
+    """Write a file below tmp_path: JSON for lists, CSV for lists with a .csv name, a random image for no content.
+
+    Every image that a list of records names is made as well, unreadable but there, in every folder readers look in.
+    """
 
     def make(name: str, content=None) -> Path:
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
+        for text in re.findall(r"[\w/.-]+\.(?:png|jpg)", str(content)):
+            for folder in ("", "images", "imgs", "figures"):
+                image = tmp_path / folder / text
+                if not image.exists() and ".." not in text:
+                    image.parent.mkdir(parents=True, exist_ok=True)
+                    image.write_bytes(text.encode())
         if content is None:
             pixels = np.random.default_rng(abs(sum(map(ord, name)))).integers(0, 256, (12, 12, 3), dtype=np.uint8)
             Image.fromarray(pixels).save(path)

@@ -31,6 +31,7 @@ def png(seed=0):
 @pytest.mark.parametrize("name", ["a.csv", "a.tsv", "a.json", "a.jsonl", "a.parquet"])
 def test_every_format_reads_the_same(write, tmp_path, records_of, name):
     rows = questions()
+    write("other.csv", rows)  # makes the images
     if name.endswith("parquet"):
         datasets.Dataset.from_list(rows).to_parquet(tmp_path / name)
     elif name.endswith("jsonl"):
@@ -41,6 +42,14 @@ def test_every_format_reads_the_same(write, tmp_path, records_of, name):
     assert len(records) == 40
     assert records[0].options == ("left", "right")
     assert (records[0].answer_type, str(records[0].triplet)) == ("choice", "CT/Lung/vqa")
+
+
+def test_missing_images_are_counted(write, tmp_path):
+    for table in (questions(), images()):
+        file = write("a.csv", table)
+        (tmp_path / "7.png").unlink()
+        with pytest.raises(DataError, match=r"found '7\.png'.*restore the 1 missing images of 40"):
+            read("manifest", file)
 
 
 def test_groups_are_kept_together(write):

@@ -76,6 +76,15 @@ def test_a_missing_test_file(files):
         read_vqa_rad(files)
 
 
+def test_missing_images_are_counted(files):
+    for i in (3, 4):
+        (files / "images" / f"{i}.png").unlink()
+    with pytest.raises(
+        DataError, match=r"record vqa-rad/train-3, field 'image': found 'images/3\.png'.*2 missing images"
+    ):
+        read_vqa_rad(files)
+
+
 def test_a_wrong_folder_and_a_wrong_rule(tmp_path, files):
     with pytest.raises(DataError, match="expected trainset"):
         read_vqa_rad(tmp_path / "nowhere")

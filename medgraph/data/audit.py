@@ -1,0 +1,235 @@
+"""The leak audit: the same picture, patient or source on both sides of a split.
+
+A test image that was also a training image, under whatever name, makes a result worthless. The audit compares every two
+splits and every two subsets by path, by content, by appearance, by group and by patient, and says what it found.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+
+from medgraph.data.hashing import NEAR, equal_files, near_pairs, signatures
+from medgraph.data.records import Corpus
+
+KINDS = {
+    "same_image": "one image file in both",
+    "equal_content": "different files with equal content",
+    "same_group": "one group (patient, video …) in both",
+    "same_patient": "one patient in both, although in different groups",
+    "near_duplicate": "the same picture resized, re-encoded, inverted or brightened",
+}
+"""What two images can share, most certain first; a pair is reported once, by its first kind."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where an image is used.
+
+    Attributes:
+        split: name of the split.
+        subset: name of the subset.
+        image: path relative to the root.
+    """
+
+    split: str
+    subset: str
+    image: str
+
+    def __str__(self) -> str:
+        return f"{self.split} {self.subset} {self.image}"
+
+
+@dataclass(frozen=True, slots=True)
+class Leak:
+    """Two places that share something.
+
+    Attributes:
+        kind: one of `KINDS`.
+        first: one place.
+        second: the other.
+        score: correlation for near duplicates, otherwise 1.
+    """
+
+    kind: str
+    first: Place
+    second: Place
+    score: float = 1.0
+
+    @property
+    def across_splits(self) -> bool:
+        """True if the two places are in different splits."""
+        return self.first.split != self.second.split
+
+
+@dataclass(frozen=True, slots=True)
+class AuditReport:
+    """What an audit found.
+
+    Attributes:
+        leaks: every pair of places, in different splits or in different subsets of one split.
+        sources: source to images by (split, subset), for sources that more than one subset draws on.
+        sizes: images of each split.
+        compared: kinds that could be compared; patients and sources need facts about the images.
+    """
+
+    leaks: tuple[Leak, ...]
+    sources: Mapping[str, Mapping[tuple[str, str], int]]
+    sizes: Mapping[str, int]
+    compared: tuple[str, ...]
+
+    @property
+    def clean(self) -> bool:
+        """True if no picture, group or patient is in two splits."""
+        return not any(leak.across_splits for leak in self.leaks)
+
+    def counts(self) -> dict[tuple[str, str, str], int]:
+        """Number of images of the second split by (kind, first split, second split)."""
+        images: dict[tuple[str, str, str], set[str]] = {}
+        for leak in self.leaks:
+            images.setdefault((leak.kind, leak.first.split, leak.second.split), set()).add(leak.second.image)
+        return {key: len(images[key]) for key in sorted(images, key=_rank)}
+
+    def verdict(self) -> str:
+        """One sentence for a report."""
+        later: dict[str, set[str]] = {}
+        for leak in self.leaks:
+            if leak.across_splits:
+                later.setdefault(leak.second.split, set()).add(leak.second.image)
+        kinds = sorted({leak.kind for leak in self.leaks if leak.across_splits}, key=list(KINDS).index)
+        if not later:
+            checks = ", ".join(_words(kind) for kind in self.compared)
+            return f"No leak between splits; {sum(self.sizes.values())} images compared by {checks}."
+        found = ", ".join(f"{len(images)} of {self.sizes[split]} {split} images" for split, images in later.items())
+        return f"LEAK: {found} are in an earlier split too ({', '.join(_words(kind) for kind in kinds)})."
+
+    def render(self, examples: int = 8) -> RenderableType:
+        """Tables of counts, first examples and shared sources, and the verdict."""
+        parts: list[RenderableType] = []
+        if self.leaks:
+            table = Table("shared", "between", "images", "meaning", title="Leak audit")
+            for (kind, first, second), count in self.counts().items():
+                where = f"{first} and {second}" if first != second else f"subsets of {first}"
+                style = "red" if first != second else "yellow"
+                table.add_row(_words(kind), where, str(count), KINDS[kind], style=style)
+            shown = Table("shared", "score", "first", "second", title="Examples")
+            ranked = sorted(self.leaks, key=lambda leak: _rank((leak.kind, leak.first.split, leak.second.split)))
+            for leak in ranked[:examples]:
+                shown.add_row(_words(leak.kind), f"{leak.score:.3f}", str(leak.first), str(leak.second))
+            parts += [table, shown]
+        if self.sources:
+            table = Table("source", "images by split and subset", title="Sources that several subsets draw on")
+            for source, uses in self.sources.items():
+                table.add_row(source, ", ".join(f"{split} {subset}: {n}" for (split, subset), n in uses.items()))
+            parts.append(table)
+        return Group(*parts, self.verdict())
+
+    def write(self, path: Path) -> None:
+        """Write all findings as JSON."""
+        sources = {
+            source: {f"{split}/{subset}": n for (split, subset), n in uses.items()}
+            for source, uses in self.sources.items()
+        }
+        content = {"verdict": self.verdict(), "sizes": dict(self.sizes), "compared": list(self.compared),
+                   "sources": sources, "leaks": [asdict(leak) for leak in self.leaks]}  # fmt: skip
+        path.write_text(json.dumps(content, indent=1, ensure_ascii=False), encoding="utf-8")
+
+
+def _rank(key: tuple[str, str, str]) -> tuple[bool, int]:
+    kind, first, second = key
+    return first == second, list(KINDS).index(kind)
+
+
+def _words(kind: str) -> str:
+    return kind.replace("_", " ")
+
+
+def audit(
+    corpus: Corpus,
+    root: Path,
+    patients: Mapping[str, str] | None = None,
+    sources: Mapping[str, str] | None = None,
+    near: bool = True,
+    threshold: float = NEAR,
+) -> AuditReport:
+    """Look for shared pictures, groups, patients and sources between any two splits and any two subsets.
+
+    Args:
+        corpus: the data as it is used.
+        root: folder of the images.
+        patients: image to patient, where known.
+        sources: image to published source, where known.
+        near: also compare appearance, which decodes every image.
+        threshold: smallest absolute correlation of near duplicates.
+
+    Raises:
+        DataError: if an image cannot be read.
+    """
+    places: dict[str, set[Place]] = {}
+    groups: dict[str, set[str]] = {}
+    for split, records in corpus.splits.items():
+        for record in records:
+            places.setdefault(record.image, set()).add(Place(split, record.subset, record.image))
+            groups.setdefault(record.group, set()).add(record.image)
+    images = sorted(places)
+    shared: list[tuple[str, Iterable[tuple[str, str, float]]]] = [
+        ("same_image", ((image, image, 1.0) for image in images)),
+        ("equal_content", _pairs(equal_files(images, root))),
+        ("same_group", _pairs(groups.values())),
+    ]
+    if patients:
+        shared.append(("same_patient", _pairs(_by_value(images, patients).values())))
+    if near:
+        shared.append(("near_duplicate", _near(images, root, threshold)))
+    order = list(corpus.splits)
+    found: dict[tuple[Place, Place], Leak] = {}
+    for kind, pairs in shared:
+        for a, b, score in pairs:
+            for first, second in _place_pairs(places[a], places[b], order):
+                found.setdefault((first, second), Leak(kind, first, second, score))
+    sizes = {split: len({record.image for record in records}) for split, records in corpus.splits.items()}
+    compared = (*(kind for kind, _ in shared), *(["same_source"] if sources else []))
+    return AuditReport(tuple(found.values()), _shared_sources(places, sources or {}), sizes, compared)
+
+
+def _shared_sources(
+    places: Mapping[str, set[Place]], sources: Mapping[str, str]
+) -> dict[str, dict[tuple[str, str], int]]:
+    uses: dict[str, Counter[tuple[str, str]]] = {}
+    for source, images in _by_value(places, sources).items():
+        uses[source] = Counter((place.split, place.subset) for image in images for place in places[image])
+    return {source: dict(sorted(use.items())) for source, use in uses.items() if len({s for _, s in use}) > 1}
+
+
+def _pairs(groups: Iterable[Iterable[str]]) -> Iterator[tuple[str, str, float]]:
+    for group in groups:
+        for a, b in itertools.combinations(sorted(set(group)), 2):
+            yield a, b, 1.0
+
+
+def _near(images: list[str], root: Path, threshold: float) -> Iterator[tuple[str, str, float]]:
+    for i, j, score in near_pairs(signatures(images, root), threshold):
+        yield images[i], images[j], score
+
+
+def _by_value(images: Iterable[str], facts: Mapping[str, str]) -> dict[str, list[str]]:
+    members: dict[str, list[str]] = {}
+    for image in images:
+        if facts.get(image):
+            members.setdefault(facts[image], []).append(image)
+    return members
+
+
+def _place_pairs(first: set[Place], second: set[Place], order: list[str]) -> Iterator[tuple[Place, Place]]:
+    """Pairs of places in different splits or subsets, the earlier split first."""
+    pairs = itertools.combinations(sorted(first, key=str), 2) if first is second else itertools.product(first, second)
+    for a, b in pairs:
+        if (a.split, a.subset) != (b.split, b.subset):
+            yield (a, b) if order.index(a.split) <= order.index(b.split) else (b, a)

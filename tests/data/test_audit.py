@@ -1,0 +1,113 @@
+import csv
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from rich.console import Console
+
+from medgraph.config import MedMATConfig
+from medgraph.data.audit import audit
+from medgraph.data.images import ImageFolder
+from medgraph.data.medmat import build_medmat
+from medgraph.data.readers import read
+from medgraph.data.records import Corpus, MATTriplet, Record
+
+SHARED = Path(__file__).parents[3] / "shared" / "data"
+
+
+def record(split, name, subset="s", group=None):
+    return Record(id=f"{split}-{name}", image_id=name, image=name, question="q", answer="a", extended="a",
+                  answer_type="open", question_type="t", triplet=MATTriplet("CT", "Lung", "state"), label="a",
+                  subset=subset, group=group or name)  # fmt: skip
+
+
+def corpus(root, **splits):
+    return Corpus({split: [record(split, *args) for args in rows] for split, rows in splits.items()}, ImageFolder(root))
+
+
+@pytest.fixture
+def root(tmp_path, make_release):
+    make_release({3: {"a": 6, "b": 6}})
+    folder = tmp_path / "release" / "med-mat" / "set 3" / "a"
+    for i in range(1, 7):
+        Image.open(folder / f"a- ({i}).png").resize((90, 70)).save(folder / f"{i}.png")
+    return folder
+
+
+def test_a_clean_corpus_says_what_was_compared(root):
+    report = audit(corpus(root, train=[("1.png",), ("2.png",)], test=[("3.png",)]), root)
+    assert report.clean
+    assert report.verdict() == (
+        "No leak between splits; 3 images compared by same image, equal content, same group, near duplicate."
+    )
+
+
+def test_every_kind_of_leak_is_found(root):
+    shutil.copy(root / "2.png", root / "copy.png")
+    Image.eval(Image.open(root / "3.png").resize((60, 60)), lambda v: 255 - v // 2).save(root / "near.jpg", quality=60)
+    shutil.copy(root.parent / "b" / "b- (1).png", root / "other.png")
+    splits = {
+        "train": [("1.png",), ("2.png",), ("3.png",), ("4.png", "s", "patient 4"), ("5.png",)],
+        "test": [("1.png",), ("copy.png",), ("near.jpg",), ("6.png", "s", "patient 4"), ("other.png",)],
+    }
+    patients = {"5.png": "p5", "other.png": "p5"}
+    report = audit(corpus(root, **splits), root, patients=patients)
+    kinds = ("same_image", "equal_content", "same_group", "same_patient", "near_duplicate")
+    assert report.counts() == {(kind, "train", "test"): 1 for kind in kinds}
+    assert not report.clean
+    assert report.verdict().startswith("LEAK: 5 of 5 test images are in an earlier split too (same image,")
+    assert ("near_duplicate", "train", "test") not in audit(corpus(root, **splits), root, near=False).counts()
+
+
+def test_subsets_that_share_an_image_or_a_source_are_named(root):
+    data = corpus(root, train=[("1.png", "s"), ("1.png", "t"), ("2.png", "t")])
+    report = audit(data, root, sources={"1.png": "hospital", "2.png": "elsewhere"})
+    assert report.counts() == {("same_image", "train", "train"): 1}
+    assert report.sources == {"hospital": {("train", "s"): 1, ("train", "t"): 1}}
+    assert report.clean
+
+
+def test_report_is_shown_and_written(root, tmp_path):
+    report = audit(corpus(root, train=[("1.png",)], test=[("1.png",)]), root)
+    console = Console(record=True, width=140)
+    console.print(report.render())
+    assert "same image" in console.export_text()
+    report.write(tmp_path / "audit.json")
+    assert json.loads((tmp_path / "audit.json").read_text())["leaks"][0]["second"]["image"] == "1.png"
+
+
+def test_equal_files_under_other_names_leave_training(make_release):
+    root = make_release({3: {"a": 30, "b": 30}, 5: {"a": 30, "b": 30}, 28: {"a": 30, "b": 30}})
+    config = MedMATConfig(root=str(root), ood_subsets=["28"])
+    before = build_medmat(config)
+    ood = before.splits["ood"][0].image
+    trained = before.splits["train"][0].image
+    shutil.copy(root / ood, root / trained)
+    after = build_medmat(config)
+    assert after.notes["images left out because a later split has a file with equal content"] == 1
+    assert trained not in {record.image for record in after.splits["train"]}
+    assert audit(after, root, near=False).clean
+    planted = replace(after, splits={**after.splits, "train": before.splits["train"]})
+    assert audit(planted, root, near=False).counts() == {("equal_content", "train", "ood"): 1}
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason="VQA-RAD is not on this machine")
+def test_all_test_images_of_vqa_rad_are_training_images():
+    root = SHARED / "vqa-rad"
+    report = audit(read("vqa-rad", root), root, near=False)
+    assert report.verdict() == "LEAK: 203 of 203 test images are in an earlier split too (same image)."
+    assert audit(read("vqa-rad", root, rule="clean"), root, near=False).clean
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not SHARED.is_dir(), reason="the real images are not on this machine")
+def test_copies_that_the_groups_of_the_real_images_miss():
+    root = SHARED / "med-mat"
+    with (root / "groups.csv").open() as file:
+        patients = {row["image"]: row["person"] for row in csv.DictReader(file)}
+    report = audit(build_medmat(MedMATConfig(root=str(root))), root, patients)
+    pairs = {frozenset((leak.first.image[-19:], leak.second.image[-19:])) for leak in report.leaks}
+    assert frozenset(("emorrhage- (39).jpg", "emorrhage- (45).jpg")) in pairs
