@@ -63,7 +63,11 @@ class MedMATConfig(DataConfig):
     ood_subsets: list[str] = field(default_factory=list)
     """Subsets kept for the ood split; empty: chosen so that each element also occurs in training."""
     max_per_subset: int = 3000
-    """Cap on the training images of a subset, balanced over its labels."""
+    """Cap on the training images of a subset, balanced over its labels; the other splits are capped in proportion."""
+    questions: Literal["released", "rebuilt", "neutral"] = "released"
+    """Choice questions of the release, rebuilt ones with balanced letters, or the same without modality and area."""
+    on_error: Literal["error", "quarantine"] = "error"
+    """Stop at the first record or image that cannot be used, or leave it out and count it in the report."""
 
 
 DATA: dict[str, type[DataConfig]] = {"phantom": PhantomConfig, "medmat": MedMATConfig}
