@@ -156,6 +156,9 @@ class FactorSpace:
         seen: combinations of train, task, val and test, in a fixed order.
         unseen: combinations of ood.
 
+    With ``config.entanglement`` as probability, an image of the seen combinations is drawn from those in which the area
+    belongs to the modality (area number = modality number, modulo the number of areas).
+
     Raises:
         ValueError: if a count or a share is outside its range.
     """

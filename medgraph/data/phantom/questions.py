@@ -151,7 +151,7 @@ def _absent(finding: str, findings: Sequence[str], first: float, second: float) 
     """A finding that is not there, such that every finding is asked about truly and falsely equally often.
 
     Normal images have half as many question types, so ``presence`` comes up twice as often for them; abnormal images
-    make up for it by asking about ``normal`` twice as often as about one of the other findings on average.
+    make up for it by asking about ``normal`` in 2 of every ``len(findings) - 1`` cases. Exact from three findings on.
     """
     abnormal = [name for name in findings if name not in (finding, "normal")]
     if finding != "normal" and (first * (len(findings) - 1) < 2 or not abnormal):

@@ -131,8 +131,11 @@ class TissueMap:
 
     def blend(self, share: Map, tissue: Tissue) -> None:
         """Replace ``share`` (H, W) in [0, 1] of what is there by one tissue."""
-        self.fractions *= 1 - share
-        self.fractions[tissue] += share
+        rows, columns = (np.flatnonzero(share.any(axis=axis)) for axis in (1, 0))
+        if rows.size:
+            box = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+            self.fractions[:, *box] *= 1 - share[box]
+            self.fractions[tissue, *box] += share[box]
 
     def signal(self, values: Map) -> Map:
         """Mix per-tissue values, (T,) or (T, C), by the fractions: (H, W) or (C, H, W)."""
