@@ -27,6 +27,7 @@ class EdgeOperator:
         # Right edges sorted by (problem, head): those into node j are a slice.
         heads = (np.arange(num_problems)[:, None] * self.num_nodes + self.right.reshape(num_problems, -1)).reshape(-1)
         self.incoming = np.argsort(heads, kind="stable") % (self.num_nodes * self.k)
+        self.incoming_tail = self.incoming // self.k
         self.in_degree = np.bincount(heads, minlength=num_problems * self.num_nodes)
         self.in_start = np.cumsum(self.in_degree) - self.in_degree
 
@@ -44,25 +45,26 @@ class EdgeOperator:
         base = active % len(self.left)
         left = self.left[base]
         rows = np.arange(num_active)
+        first_cell = (rows * (n * n))[:, None, None]
+        edge = (base * (n * k))[:, None, None] + np.arange(n * k).reshape(n, k)
 
         # Tails matched, i→m(i): every right edge out of m(i) could be the image, so its head attracts the head of e.
         image = np.maximum(matching, 0)
-        edge = np.arange(n * k).reshape(n, k, 1)
-        other = image[:, :, None, None] * k + np.arange(k)
-        tail_costs = self.read(base[:, None, None, None], edge, other)  # (A, B, K, K)
-        tail_costs = tail_costs * (matching >= 0)[:, :, None, None]
-        heads = left * n + rows[:, None, None] * (n * n)
-        tail_cells = heads[..., None] + self.right[base[:, None], image][:, :, None, :]
+        tail_costs = self.read(edge[..., None], image[:, :, None, None] * k + np.arange(k))  # (A, B, K, K)
+        if (matching < 0).any():
+            tail_costs = tail_costs * (matching >= 0)[:, :, None, None]
+        tail_cells = (first_cell + left * n)[..., None] + self.right[base[:, None], image][:, :, None, :]
 
         # Heads matched, k→m(k): every right edge into m(k) could be the image, so its tail attracts the tail of e.
         image = matching[rows[:, None, None], left].reshape(-1)
         slot = np.repeat(base * n, n * k) + image
         count = np.where(image >= 0, self.in_degree[slot], 0)
         source = np.repeat(np.arange(len(image)), count)
-        start = self.in_start[slot] - (np.cumsum(count) - count)
-        other = self.incoming[np.arange(len(source)) + start[source]]
-        head_costs = self.read(np.repeat(base, n * k)[source], source % (n * k), other)
-        head_cells = source // k * n + other // k
+        position = (self.in_start[slot] - (np.cumsum(count) - count))[source]
+        position += np.arange(len(source))
+        head_costs = self.read(edge.reshape(-1)[source], self.incoming[position])
+        tails = np.broadcast_to(first_cell + np.arange(n)[:, None] * n, left.shape).reshape(-1)
+        head_cells = tails[source] + self.incoming_tail[position]
 
         cells = np.concatenate([tail_cells.reshape(-1), head_cells])
         costs = np.concatenate([tail_costs.reshape(-1), head_costs])
@@ -91,7 +93,7 @@ class EdgeOperator:
             hit &= ((start >= 0) & (end >= 0))[..., None]
             row, i, a, b = np.nonzero(hit)
             head = left[row, i, a]
-            costs = self.read(base[row], i * k + a, start[row, i, a] * k + b)
+            costs = self.read((base[row] * self.num_nodes + i) * k + a, start[row, i, a] * k + b)
             np.add.at(change, (row, i, head), costs)
             np.add.at(change, (row, head, i), costs)
 

@@ -27,8 +27,9 @@ from medgraph.alignment.graph import gather_nodes
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
-PairCosts = Callable[[Ints, Ints, Ints], NDArray[np.floating]]
+PairCosts = Callable[[Ints, Ints], NDArray[np.floating]]
 Solver = Literal["frank_wolfe", "lap", "brute_force"]
+TABLE_EDGES = 512  # graphs with at most so many edges get a table of pair costs, which is faster to read
 SOLVERS: tuple[str, ...] = get_args(Solver)
 
 
@@ -50,7 +51,10 @@ class EdgeCosts(Protocol):
         ...
 
     def reader(self) -> PairCosts:
-        """A NumPy function that reads the same entries without gradients, fast for many calls."""
+        """A NumPy function that reads the same entries without gradients, fast for many calls.
+
+        It takes left edges numbered through all problems, problem · E + e, and right edges f, broadcast together.
+        """
         ...
 
     def dense(self) -> DenseEdgeCosts:
@@ -79,7 +83,7 @@ class DenseEdgeCosts:
     def reader(self) -> PairCosts:
         """See :class:`EdgeCosts`."""
         costs, num_edges = to_numpy(self.costs).reshape(-1), self.costs.shape[-1]
-        return lambda problem, e, f: costs.take((problem * num_edges + e) * num_edges + f)
+        return lambda edge, f: costs.take(edge * num_edges + f)
 
     def dense(self) -> DenseEdgeCosts:
         """See :class:`EdgeCosts`."""
@@ -90,7 +94,7 @@ class DenseEdgeCosts:
 class CosineEdgeCosts:
     """Edge-pair costs ``-weight · (cos(x_i - x_k, y_j - y_l) - offset)``, computed where they are read.
 
-    The solver reads them from the B × B Gram matrix of the nodes, so memory grows with B², not with (B·K)².
+    For large graphs the solver reads them from the B × B Gram matrix of the nodes: memory grows with B², not (B·K)².
 
     Attributes:
         left: (P, B, K) int64.
@@ -125,19 +129,23 @@ class CosineEdgeCosts:
 
     def reader(self) -> PairCosts:
         """See :class:`EdgeCosts`. Float64, because short edges are differences of large products."""
+        if self.left[0].numel() <= TABLE_EDGES:
+            return self.dense().reader()
         x, y = (to_numpy(nodes).astype(np.float64) for nodes in (self.left_nodes, self.right_nodes))
         left, right = to_numpy(self.left), to_numpy(self.right)
         num_problems, num_nodes, k = left.shape
         gram = np.matmul(x, y.transpose(0, 2, 1)).reshape(-1)
         left_norm, right_norm = _inverse_edge_lengths(x, left), _inverse_edge_lengths(y, right)
         # Where the rows of the Gram matrix start, and its columns, for tail and head of every edge.
-        first = np.arange(num_problems)[:, None, None] * num_nodes
+        first_node = np.arange(num_problems)[:, None, None] * num_nodes
         tail = np.broadcast_to(np.arange(num_nodes)[:, None], left.shape)
-        row, row_to = (((first + node) * num_nodes).reshape(-1) for node in (tail, left))
+        row, row_to = (((first_node + node) * num_nodes).reshape(-1) for node in (tail, left))
         col, col_to = tail.reshape(-1), right.reshape(-1)
 
-        def read(problem: Ints, e: Ints, f: Ints) -> Floats:
-            edge, other = problem * (num_nodes * k) + e, problem * (num_nodes * k) + f
+        first_edge = np.repeat(np.arange(num_problems) * (num_nodes * k), num_nodes * k)
+
+        def read(edge: Ints, f: Ints) -> Floats:
+            other = first_edge[edge] + f
             start, end, start_row, end_row = col[other], col_to[other], row[edge], row_to[edge]
             dots = gram.take(start_row + start) - gram.take(start_row + end)
             dots += gram.take(end_row + end) - gram.take(end_row + start)
@@ -287,7 +295,7 @@ def brute_force(problem: MatchingProblem) -> Ints:
         for g in range(num_problems):
             base = g % len(left)
             which, e, f = matched_edges(left[base : base + 1], right[base : base + 1], candidates)
-            total[g] += np.bincount(which, read(np.full_like(e, base), e, f), minlength=len(candidates))
+            total[g] += np.bincount(which, read(base * left[0].size + e, f), minlength=len(candidates))
     return candidates[total.argmin(1)]
 
 

@@ -7,7 +7,9 @@ import pytest
 import torch
 from scipy.optimize import linear_sum_assignment
 
+from medgraph.alignment import matching
 from medgraph.alignment.matching import (
+    CosineEdgeCosts,
     DenseEdgeCosts,
     MatchingProblem,
     all_matchings,
@@ -38,29 +40,38 @@ def objective_by_hand(problem: MatchingProblem, g: int, matching: list[int]) -> 
 @pytest.mark.parametrize("threshold", [None, -0.1])
 def test_the_objective_is_its_definition(make_problem, dense, threshold):
     problem = make_problem(num_problems=2, dense=dense, threshold=threshold)
-    matching = torch.tensor([[1, 0, 4, 2, 3], [0, 1, 2, 4, 3]])
+    candidate = torch.tensor([[1, 0, 4, 2, 3], [0, 1, 2, 4, 3]])
     if threshold is not None:
-        matching[:, 2] = -1
-    expected = [objective_by_hand(problem, g, matching[g].tolist()) for g in range(2)]
-    torch.testing.assert_close(objective(problem, matching), torch.tensor(expected))
+        candidate[:, 2] = -1
+    expected = [objective_by_hand(problem, g, candidate[g].tolist()) for g in range(2)]
+    torch.testing.assert_close(objective(problem, candidate), torch.tensor(expected))
 
 
-def test_cosine_costs_equal_their_table_wherever_they_are_read(make_problem):
+def test_cosine_costs_equal_their_table_wherever_they_are_read(make_problem, monkeypatch):
     costs = make_problem(num_problems=2, num_nodes=7, dense=False, dtype=torch.float64).edges
     e, f = (x.flatten() for x in torch.meshgrid(torch.arange(21), torch.arange(21), indexing="ij"))
-    for g in range(2):
-        which = torch.full_like(e, g)
-        table = costs.dense().costs[g].flatten()
-        torch.testing.assert_close(costs.pair_costs(which, e, f), table)
-        np.testing.assert_allclose(costs.reader()(which.numpy(), e.numpy(), f.numpy()), table)
+    for table_edges in (1000, 0):
+        monkeypatch.setattr(matching, "TABLE_EDGES", table_edges)
+        for g in range(2):
+            table = costs.dense().costs[g].flatten()
+            torch.testing.assert_close(costs.pair_costs(torch.full_like(e, g), e, f), table)
+            np.testing.assert_allclose(costs.reader()((21 * g + e).numpy(), f.numpy()), table, atol=1e-12)
 
 
-def test_edges_between_duplicates_cost_the_offset_only(make_problem):
+def test_large_graphs_are_solved_without_a_table(make_problem, monkeypatch):
+    problem = make_problem(num_problems=2, num_nodes=12, dense=False, dtype=torch.float64)
+    expected = solve(problem)
+    monkeypatch.setattr(matching, "TABLE_EDGES", 0)
+    assert torch.equal(solve(problem), expected)
+
+
+@pytest.mark.parametrize("table_edges", [0, 1000])
+def test_edges_between_duplicates_cost_the_offset_only(make_problem, monkeypatch, table_edges):
+    monkeypatch.setattr(matching, "TABLE_EDGES", table_edges)
     nodes = torch.ones(1, 4, 3)
     near = torch.tensor([[[1], [0], [3], [2]]])
-    costs = type(make_problem(dense=False).edges)(near, near, nodes, nodes, weight=2.0, offset=0.25)
-    e = torch.arange(4)
-    np.testing.assert_allclose(costs.reader()(np.zeros(4, dtype=np.int64), e.numpy(), e.numpy()), 0.5)
+    costs = CosineEdgeCosts(near, near, nodes, nodes, weight=2.0, offset=0.25)
+    np.testing.assert_allclose(costs.reader()(np.arange(4), np.arange(4)), 0.5)
 
 
 @pytest.mark.parametrize("threshold", [None, -0.3, 0.2])
