@@ -17,7 +17,7 @@ NAMES = ("modality", "area", "finding", "side", "level", "size", "severity")
 FULL = {"num_modalities": 7, "num_areas": 7, "num_findings": 7}
 
 
-def draw(count: int = 6000, **options):
+def draw(count: int = 4000, **options):
     space = FactorSpace(PhantomConfig(**options))
     return [space.draw(index) for index in range(count)]
 

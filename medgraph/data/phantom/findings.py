@@ -1,7 +1,7 @@
 """Findings: what is painted into an anatomy, where, how large and how conspicuous.
 
-Size sets the radius. Severity sets how much tissue most findings replace, and something a reader could count or measure:
-the halo of a mass, the wall of a cyst, the number of calcifications, the gap of a fracture, the level of an effusion.
+Size sets the radius. Severity sets how much tissue most findings replace, and what a reader could count or measure: the
+halo of a mass, the wall of a cyst, the number of calcifications, the gap of a fracture, the level of an effusion.
 """
 
 from __future__ import annotations

@@ -10,7 +10,6 @@ from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
-from scipy.ndimage import map_coordinates
 
 from medgraph.data.phantom.scene import Scene, pixel_centres
 from medgraph.data.phantom.shapes import Map, length, texture
@@ -66,8 +65,13 @@ ANGLE = 0.7
 
 
 @lru_cache(maxsize=8)
-def _fan(side: int) -> tuple[Map, Map, npt.NDArray[np.float64], Map]:
-    """Geometry of the scan: x and y of (depth, beam) samples, the pixels' places among them, and the fan mask."""
+def _fan(side: int) -> tuple[Map, Map, npt.NDArray[np.intp], Map]:
+    """Geometry of a convex probe and of the conversion from its beams to pixels.
+
+    Returns:
+        x and y of the (depth, beam) samples; for each pixel the flat indices of the four samples around it,
+        (4, side, side); and their bilinear weights, (4, side, side), which are 0 outside the fan.
+    """
     depth = np.linspace(*DEPTHS, side, dtype=np.float32)[:, None]
     angle = np.linspace(-ANGLE, ANGLE, side, dtype=np.float32)[None, :]
     x, y = pixel_centres(side)
@@ -75,13 +79,17 @@ def _fan(side: int) -> tuple[Map, Map, npt.NDArray[np.float64], Map]:
     rows = (r - DEPTHS[0]) / (DEPTHS[1] - DEPTHS[0]) * (side - 1)
     columns = (theta + ANGLE) / (2 * ANGLE) * (side - 1)
     edge = np.minimum(np.minimum(rows, side - 1 - rows), np.minimum(columns, side - 1 - columns))
-    mask = np.clip(edge + 1, 0, 1).astype(np.float32)
-    return depth * np.sin(angle), depth * np.cos(angle) + APEX, np.stack([rows, columns]), mask
+    row, column = (np.clip(np.floor(place), 0, side - 2) for place in (rows, columns))
+    down, right = np.clip(rows - row, 0, 1), np.clip(columns - column, 0, 1)
+    corner = (row * side + column).astype(np.intp)
+    samples = np.stack([corner, corner + 1, corner + side, corner + side + 1])
+    weights = np.stack([(1 - down) * (1 - right), (1 - down) * right, down * (1 - right), down * right])
+    return depth * np.sin(angle), depth * np.cos(angle) + APEX, samples, weights * np.clip(edge + 1, 0, 1)
 
 
 def render_ultrasound(scene: Scene) -> Map:
     """Echoes along the beams of a convex probe: speckle, interfaces, shadows, log compression, scan conversion."""
-    x, y, pixels, mask = _fan(scene.side)
+    x, y, samples, weights = _fan(scene.side)
     tissue = scene.anatomy(at=(x, y))
     scatter, loss = tissue.signal(np.stack([SCATTER, US_LOSS], axis=1))
     speckle = length(*(texture(scene.rng, (84, 64), x.shape) for _ in range(2))) * 0.8
@@ -93,4 +101,4 @@ def render_ultrasound(scene: Scene) -> Map:
     echo = (scatter * speckle + interface) * np.minimum(beam, 1.8) + contact
     echo += 0.004 * np.abs(scene.noise())
     image = np.clip(1 + np.log10(np.maximum(echo, 1e-3)) / 1.95, 0, 1.1)
-    return map_coordinates(image, pixels, order=1, mode="nearest") * mask
+    return (image.ravel()[samples] * weights).sum(axis=0)
