@@ -45,15 +45,30 @@ class Reference:
     own: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Metrics:
+    """What was logged during training.
+
+    Attributes:
+        curves: (step, value) pairs of every logged quantity, in order.
+        stages: first step of every named stage.
+    """
+
+    curves: Curves = field(default_factory=dict)
+    stages: dict[str, float] = field(default_factory=dict)
+
+
 @dataclass(slots=True)
 class RunFiles:
     """Everything a run report shows."""
 
     results: Results | None = None
-    metrics: Curves = field(default_factory=dict)
+    metrics: Metrics = field(default_factory=Metrics)
     samples: list[Sample] = field(default_factory=list)
     config: str = ""
     environment: dict[str, Any] = field(default_factory=dict)
+    data: dict[str, Any] = field(default_factory=dict)
+    compute: dict[str, dict[str, float]] = field(default_factory=dict)
     missing: list[str] = field(default_factory=list)
     """Sentences about what could not be read."""
 
@@ -78,49 +93,45 @@ def read_run(run_dir: Path) -> RunFiles:
         files.results = attempt("results.json", Results.load)
     else:
         files.results = attempt("predictions.jsonl", lambda path: summarise(read_predictions(path)))
-    files.metrics = attempt("metrics.csv", read_metrics) or {}
+    files.metrics = attempt("metrics.csv", read_metrics) or Metrics()
     files.samples = attempt("samples.json", _read_samples) or []
     files.config = attempt("config.yaml", lambda path: path.read_text(encoding="utf-8")) or ""
-    files.environment = attempt("environment.json", lambda path: json.loads(path.read_text(encoding="utf-8"))) or {}
+    files.environment = attempt("environment.json", _read_json) or {}
+    files.data = attempt("data.json", _read_json) or {}
+    files.compute = attempt("compute.json", _read_json) or {}
     return files
 
 
-def read_metrics(path: str | Path) -> Curves:
-    """Read a ``metrics.csv`` of Lightning's CSVLogger: sparse cells, one curve a column.
+def read_metrics(path: str | Path) -> Metrics:
+    """Read a ``metrics.csv``: sparse cells, one curve a column, steps counted over all stages.
 
-    Where the step falls back, a new training stage has begun: its steps continue after those before it. Cells that are
-    not finite are left out.
-
-    Returns:
-        (step, value) pairs of every column except step and epoch, in order.
+    Cells that are not finite are left out; the columns ``epoch`` and ``stage_step`` are ignored.
 
     Raises:
         ValueError: if there is no ``step`` column or a cell is not a number, naming file, line and column.
     """
     curves: Curves = {}
-    offset, previous = 0.0, 0.0
+    stages: dict[str, float] = {}
     with Path(path).open(encoding="utf-8", newline="") as file:
         reader = csv.DictReader(file)
         if "step" not in (reader.fieldnames or ()):
             raise ValueError(f"{path} has no column 'step', only {', '.join(reader.fieldnames or ()) or 'nothing'}")
         for row in reader:
-            numbers = {}
-            for name, cell in row.items():
-                try:
-                    numbers[name] = float(cell) if cell else math.nan
-                except (ValueError, TypeError):
-                    raise ValueError(
-                        f"{path}:{reader.line_num}: column {name!r} holds {cell!r}, not a number"
-                    ) from None
+            stage = row.pop("stage", "")
+            numbers = {name: _number(cell, f"{path}:{reader.line_num}: column {name!r}") for name, cell in row.items()}
             step = numbers.pop("step")
-            numbers.pop("epoch", None)
-            if step < previous:
-                offset += previous
-            previous = step
+            stages.setdefault(stage, step)
             for name, value in numbers.items():
-                if math.isfinite(value):
-                    curves.setdefault(name, []).append((offset + step, value))
-    return curves
+                if math.isfinite(value) and name not in ("epoch", "stage_step"):
+                    curves.setdefault(name, []).append((step, value))
+    return Metrics(curves, {name: step for name, step in stages.items() if name})
+
+
+def _number(cell: str | None, place: str) -> float:
+    try:
+        return float(cell) if cell else math.nan
+    except (ValueError, TypeError):
+        raise ValueError(f"{place} holds {cell!r}, not a number") from None
 
 
 def read_references(path: str | Path) -> list[Reference]:
@@ -141,6 +152,13 @@ def read_references(path: str | Path) -> list[Reference]:
         except (KeyError, TypeError) as error:
             raise ValueError(f"{path}: entry {number} is not a reference result: {error}") from error
     return references
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    values = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(values, dict):
+        raise ValueError(f"expected an object, found {type(values).__name__}")
+    return values
 
 
 def _read_samples(path: Path) -> list[Sample]:

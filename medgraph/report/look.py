@@ -83,7 +83,7 @@ def draw_interval(
     if low == low and high == high:
         axes.plot([low, high], [position, position], color=colour, linewidth=2.2, solid_capstyle="round", alpha=0.75)
     face = colour if filled else "none"
-    axes.plot([value], [position], "o", color=colour, markerfacecolor=face, markersize=6, markeredgewidth=1.6)
+    axes.plot([value], [position], "o", color=colour, markerfacecolor=face, markersize=6, clip_on=False)
 
 
 def label_rows(axes: Axes, labels: Sequence[str]) -> None:

@@ -13,6 +13,7 @@ from medgraph.evaluation.statistics import Interval
 from medgraph.report.look import (
     BLUE,
     COLOURS,
+    FAINT,
     INK,
     ORANGE,
     SKY,
@@ -88,10 +89,10 @@ def table_dots(results: Results, table: str, title: str) -> Figure:
 
 
 @styled
-def loss_curves(metrics: Mapping[str, Curve], title: str) -> Figure:
-    """Losses over optimiser steps, one colour a series; long series also smoothed."""
+def training_curves(curves: Mapping[str, Curve], title: str, stages: Mapping[str, float]) -> Figure:
+    """Logged values over optimiser steps, one colour a series; long series also smoothed, stages marked."""
     figure, axes = new_figure(2.6, title)
-    for (name, curve), colour in zip(metrics.items(), _cycle(len(metrics)), strict=True):
+    for (name, curve), colour in zip(curves.items(), _cycle(len(curves)), strict=True):
         steps, values = np.array(curve).T
         if len(values) < _SMOOTH_FROM:
             axes.plot(steps, values, color=colour, label=name)
@@ -100,6 +101,9 @@ def loss_curves(metrics: Mapping[str, Curve], title: str) -> Figure:
         window = len(values) // 20
         smooth = np.convolve(values, np.ones(window) / window, mode="valid")
         axes.plot(steps[window // 2 : window // 2 + len(smooth)], smooth, color=colour, label=name)
+    for stage, step in stages.items():
+        axes.axvline(step, color=FAINT, linewidth=0.8)
+        axes.text(step, 1.01, f" {stage}", transform=axes.get_xaxis_transform(), fontsize=8, alpha=0.8)
     axes.set_xlabel("optimiser step")
     axes.grid(axis="y")
     legend_below(axes)

@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
+import bisect
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 
 from medgraph.evaluation.plateau import CurvePoint, judge_plateau
 from medgraph.evaluation.results import Results
 from medgraph.evaluation.statistics import Interval
 from medgraph.report import plots
-from medgraph.report.inputs import Curves, Reference, RunFiles, read_references, read_run
+from medgraph.report.inputs import Metrics, Reference, RunFiles, read_references, read_run
 from medgraph.report.page import Picture, picture, write_page
-from medgraph.report.words import control_name, interval, percent, points, sample_size, split_name
+from medgraph.report.words import control_name, duration, interval, percent, points, sample_size, split_name
 
 _BREAKDOWNS = {
     "modality": "By modality",
     "area": "By anatomical area",
     "task": "By task",
-    "subset": "By subset",
     "answer_type": "By answer type",
+    "subset": "By subset",
 }
-_FACTS = ("seed", "device", "git_commit", "seconds")
 
 
 def write_report(run_dir: str | Path, references: str | Path | None = None) -> Path:
@@ -46,10 +46,10 @@ def write_report(run_dir: str | Path, references: str | Path | None = None) -> P
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder} is not a folder; a report needs the folder of a run")
     files = read_run(folder)
-    config = OmegaConf.create(files.config)
-    name = str(config.get("name", folder.name)) if isinstance(config, DictConfig) else folder.name
+    config = _config(files.config)
+    name = str(config.get("name", folder.name))
     committed = read_references(references) if references else []
-    rows = _reference_rows(name, files, committed)
+    rows = _reference_rows(name, str(config.get("seed", "–")), files, committed)
     sections = {
         "result": "Result",
         "comparison": "Comparison" if rows else "",
@@ -65,7 +65,7 @@ def write_report(run_dir: str | Path, references: str | Path | None = None) -> P
         name,
         {
             "kicker": "MedGraph · run report",
-            "facts": [*(fact for fact in _facts(files.environment)), folder.name],
+            "facts": [*_facts(config, files), folder.name],
             "contents": [(anchor, text) for anchor, text in sections.items() if text],
             "results": files.results,
             "headline": headline(files.results) if files.results else "",
@@ -75,12 +75,18 @@ def write_report(run_dir: str | Path, references: str | Path | None = None) -> P
             "reference_figures": _reference_figures(rows),
             "breakdowns": _dots(files.results, _BREAKDOWNS),
             "curves": _curves(files.metrics),
-            "plateau": _plateau(files.metrics),
+            "plateau": _plateau(files),
             "samples": files.samples,
-            "environment": list(_flat(files.environment)),
+            "compute": files.compute,
+            "tables": {"Data": list(_flat(files.data)), "Environment": list(_flat(files.environment))},
             "config": files.config,
         },
     )
+
+
+def _config(text: str) -> dict[str, Any]:
+    values = OmegaConf.to_container(OmegaConf.create(text))
+    return {str(key): value for key, value in values.items()} if isinstance(values, dict) else {}
 
 
 def headline(results: Results) -> str:
@@ -104,11 +110,12 @@ def _warnings(files: RunFiles) -> list[str]:
             if row.unparsed:
                 share = percent(row.unparsed)
                 warnings.append(f"{split_name(split)}: {share} % of the answers name none of the allowed answers.")
-            warnings += [
-                f"{split_name(split)}: the interval does not clear “{control_name(level)}”; "
-                "this result is no evidence that the image was used."
-                for level in row.not_above
-            ]
+            if row.not_above:
+                levels = ", ".join(control_name(level) for level in row.not_above)
+                warnings.append(
+                    f"{split_name(split)}: the interval does not clear {levels}; "
+                    "this result is no evidence that the image was used."
+                )
     return warnings
 
 
@@ -132,32 +139,39 @@ def _dots(results: Results | None, tables: Mapping[str, str]) -> list[Picture]:
     ]
 
 
-def _curves(metrics: Curves) -> list[Picture]:
+def _curves(metrics: Metrics) -> list[Picture]:
+    names = list(metrics.curves)
     groups = {
-        "Training loss": [n for n in metrics if n.endswith("/loss")],
-        "Alignment terms": [n for n in metrics if "/align/" in n],
-        "Validation accuracy": [n for n in metrics if n.startswith("val/") and n.endswith("accuracy")],
-        "Learning rate": [n for n in metrics if n == "lr" or n.startswith("lr-") or n.endswith("/lr")],
+        "Training loss": [n for n in names if n.endswith("/loss") or n in ("train/lm", "train/align")],
+        "Alignment": [n for n in names if "/align/" in n],
+        "Validation accuracy": [n for n in names if n.startswith("val/") and n.endswith("accuracy")],
+        "Learning rate": [n for n in names if n.rpartition("/")[2] == "lr" or n.startswith("lr-")],
     }
-    return [
-        picture(
-            plots.loss_curves({n: metrics[n] for n in names}, title), f"{title} over optimiser steps of all stages."
-        )
-        for title, names in groups.items()
-        if names
-    ]
+    pictures = []
+    for title, members in groups.items():
+        if members:
+            curves = {name.removeprefix("train/"): metrics.curves[name] for name in members}
+            figure = plots.training_curves(curves, title, metrics.stages)
+            pictures.append(picture(figure, f"{title} over optimiser steps of all stages."))
+    return pictures
 
 
-def _plateau(metrics: Curves) -> str:
-    curve = metrics.get("val/accuracy")
-    return judge_plateau([CurvePoint(step, value) for step, value in curve]).sentence if curve else ""
+def _plateau(files: RunFiles) -> str:
+    """Verdict on the stage with most evaluations; later stages continue another curve."""
+    starts = sorted(files.metrics.stages.values()) or [0.0]
+    stages: dict[int, list[CurvePoint]] = {}
+    n = files.data.get("records", {}).get("val")
+    for step, value in files.metrics.curves.get("val/accuracy", []):
+        stages.setdefault(bisect.bisect_right(starts, step), []).append(CurvePoint(step, value, n))
+    return judge_plateau(max(stages.values(), key=len)).sentence if stages else ""
 
 
-def _reference_rows(name: str, files: RunFiles, committed: Sequence[Reference]) -> dict[str, list[Reference]]:
+def _reference_rows(
+    name: str, seed: str, files: RunFiles, committed: Sequence[Reference]
+) -> dict[str, list[Reference]]:
     """Own result and references of every split; empty without references."""
     if not committed or not files.results:
         return {}
-    seed = str(files.environment.get("seed", "–"))
     rows = {}
     for split in files.results.splits:
         row = files.results.get(split).overall
@@ -181,10 +195,18 @@ def _reference_figures(rows: Mapping[str, Sequence[Reference]]) -> list[Picture]
     return pictures
 
 
-def _facts(environment: Mapping[str, Any]) -> Iterator[str]:
-    for key in _FACTS:
-        if key in environment:
-            yield f"{key.replace('_', ' ')} {environment[key]}"
+def _facts(config: Mapping[str, Any], files: RunFiles) -> Iterator[str]:
+    """What identifies the run, for the line under its title."""
+    if "seed" in config:
+        yield f"seed {config['seed']}"
+    if commit := files.environment.get("git"):
+        yield f"commit {commit[:10]}{' with changes' if commit.endswith('dirty') else ''}"
+    if "gpus" in files.environment:
+        yield ", ".join(files.environment["gpus"]) or "CPU"
+    if files.compute:
+        yield f"trained {duration(sum(stage['seconds'] for stage in files.compute.values()))}"
+    if "fingerprint" in files.data:
+        yield f"data {files.data['fingerprint']}"
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -41,31 +41,25 @@ def make_run(folder: Path, seed: int = 0, images: int = 40, skill: float = 0.8) 
     rng = np.random.default_rng(seed)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.yaml").write_text("name: exgra_10pct\nseed: 0\ndata:\n  name: phantom\n  fraction: 0.1\n")
-    environment = {
-        "seed": seed,
-        "device": "cpu",
-        "git_commit": "0123abc",
-        "seconds": 83.2,
-        "packages": {"torch": "2.13.0"},
-    }
-    (folder / "environment.json").write_text(json.dumps(environment))
+    environment = {"git": "0123abcdef+dirty", "gpus": [], "packages": {"torch": "2.13.0"}}
+    compute = {f"stage{i}": {"steps": 133, "seconds": 40.0 * i, "images": 4256, "tokens": 1e6} for i in (1, 2, 3)}
+    data = {"fingerprint": "9f8db0723baf6f12", "records": {"val": 600}, "notes": {"held-out combinations": 8}}
+    for name, values in (("environment", environment), ("compute", compute), ("data", data)):
+        (folder / f"{name}.json").write_text(json.dumps(values))
     with (folder / "metrics.csv").open("w", newline="") as file:
-        columns = ["step", "epoch", "train/loss", "train/align/hamming", "val/accuracy", "lr"]
+        columns = ["stage", "stage_step", "step", "train/loss", "train/align/hamming", "val/accuracy", "train/lr"]
         writer = csv.DictWriter(file, columns)
         writer.writeheader()
         for step in range(0, 400, 2):
             noise = float(rng.normal(0, 0.08))
             loss = {
                 "train/loss": 0.4 + 2.2 * np.exp(-step / 70) + noise,
-                "lr": 1e-3 * (1 + np.cos(np.pi * step / 400)) / 2,
+                "train/lr": 1e-3 * (1 + np.cos(np.pi * step / 400)) / 2,
             }
-            writer.writerow(
-                {"step": step, "epoch": step // 50, **loss, "train/align/hamming": 0.9 * np.exp(-step / 200)}
-            )
+            place = {"stage": f"stage{1 + step // 134}", "stage_step": step % 134, "step": step}
+            writer.writerow({**place, **loss, "train/align/hamming": 0.9 * np.exp(-step / 200)})
             if step % 20 == 0:
-                writer.writerow(
-                    {"step": step, "epoch": step // 50, "val/accuracy": 0.8 - 0.6 * np.exp(-step / 60) + noise / 9}
-                )
+                writer.writerow({**place, "val/accuracy": 0.8 - 0.6 * np.exp(-step / 60) + noise / 9})
     predictions = make_predictions(seed, images, skill)
     with PredictionWriter(folder / "predictions.jsonl") as predictions_file:
         predictions_file.write(predictions)

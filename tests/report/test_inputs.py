@@ -2,13 +2,23 @@ import json
 
 import pytest
 
-from medgraph.report.inputs import read_metrics, read_references
+from medgraph.report.inputs import Metrics, read_metrics, read_references
 
 
 def test_sparse_cells_stages_and_values_that_are_not_finite(tmp_path):
     path = tmp_path / "metrics.csv"
-    path.write_text("step,epoch,train/loss,val/accuracy\n0,0,2.0,\n9,0,1.0,\n9,0,,0.5\n0,0,nan,\n5,1,0.5,\n5,1,,inf\n")
-    assert read_metrics(path) == {"train/loss": [(0, 2.0), (9, 1.0), (14, 0.5)], "val/accuracy": [(9, 0.5)]}
+    path.write_text(
+        "stage,stage_step,step,train/loss,val/accuracy\na,0,0,2.0,\na,9,9,,0.5\nb,0,10,nan,\nb,5,15,0.5,inf\n"
+    )
+    metrics = read_metrics(path)
+    assert metrics.curves == {"train/loss": [(0, 2.0), (15, 0.5)], "val/accuracy": [(9, 0.5)]}
+    assert metrics.stages == {"a": 0, "b": 10}
+
+
+def test_lightnings_own_csv_has_epochs_and_no_stages(tmp_path):
+    path = tmp_path / "metrics.csv"
+    path.write_text("step,epoch,train/loss\n0,0,2.0\n")
+    assert read_metrics(path) == Metrics({"train/loss": [(0, 2.0)]})
 
 
 def test_metrics_errors_name_the_place(tmp_path):

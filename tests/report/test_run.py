@@ -68,12 +68,14 @@ def test_numbers_controls_and_references_are_shown(text):
     assert text.count("<svg") >= 8
     assert text.count("<img") == 8
     assert "fraction: 0.1" in text
+    for shown in ("commit 0123abcdef with changes", "CPU", "trained 4 min", "held-out combinations", "stage3"):
+        assert shown in text.replace("\u202f", " ")
     assert "prefers-color-scheme: dark" in text
 
 
 def test_empty_folder_says_what_is_missing(tmp_path):
     text = write_report(tmp_path).read_text()
-    for name in ("predictions.jsonl", "metrics.csv", "samples.json", "config.yaml", "environment.json"):
+    for name in ("predictions.jsonl", "metrics.csv", "samples.json", "config.yaml", "environment.json", "data.json"):
         assert f"{name} is not there" in text
     assert "There is no result yet" in text
 
