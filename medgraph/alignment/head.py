@@ -102,4 +102,6 @@ class AlignmentHead(nn.Module):
 
     def options(self) -> dict[str, Any]:
         """The constructor arguments, read back from the attributes of the same names."""
+        if type(self).__init__ is nn.Module.__init__:
+            return {}
         return {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}

@@ -28,7 +28,7 @@ from medgraph.alignment.graph import gather_nodes
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 PairCosts = Callable[[Ints, Ints], NDArray[np.floating]]
-Solver = Literal["frank_wolfe", "lap", "brute_force"]
+Solver = Literal["frank_wolfe", "lap", "sinkhorn", "brute_force"]
 TABLE_EDGES = 512  # graphs with at most so many edges get a table of pair costs, which is faster to read
 SOLVERS: tuple[str, ...] = get_args(Solver)
 
@@ -180,8 +180,9 @@ def solve(problem: MatchingProblem, solver: Solver = "frank_wolfe") -> Tensor:
 
     Args:
         problem: P problems of B nodes.
-        solver: ``frank_wolfe`` (local optimum with respect to swaps; exact without edges), ``lap`` (ignores the edges)
-            or ``brute_force`` (exact, at most 8 nodes).
+        solver: ``frank_wolfe`` (local optimum with respect to swaps; exact without edges), ``lap`` (ignores the
+            edges), ``sinkhorn`` (graduated assignment on the device of the costs, for large batches there) or
+            ``brute_force`` (exact, at most 8 nodes).
 
     Returns:
         (P, B) int64 matchings on the CPU; -1 where a node stays unmatched. Deterministic.
@@ -193,6 +194,10 @@ def solve(problem: MatchingProblem, solver: Solver = "frank_wolfe") -> Tensor:
         raise ValueError(
             "matching costs are not finite; the node embeddings hold inf or nan (look at the learning rate)"
         )
+    if solver == "sinkhorn":
+        from medgraph.alignment.sinkhorn import graduated_assignment
+
+        return graduated_assignment(problem).cpu()
     if solver == "brute_force":
         found = brute_force(problem)
     elif solver == "lap" or problem.edges is None:
