@@ -11,9 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from medgraph.config import ExperimentConfig, PhantomConfig, StageConfig, head_config
-from medgraph.training import run
+from medgraph.training.launch import launch
+
+if TYPE_CHECKING:
+    from medgraph.training.run import Outcome
 
 REFERENCE = Path(__file__).parent / "reference" / "data_efficiency.json"
 
@@ -28,9 +32,9 @@ def config() -> ExperimentConfig:
     )
 
 
-def main(argv: Sequence[str] | None = None) -> run.Outcome:
+def main(argv: Sequence[str] | None = None) -> Outcome:
     """Train, answer, score and report."""
-    return run.main(config, argv, reference=REFERENCE)
+    return launch(config, argv, reference=REFERENCE)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,11 @@
 """Pre-train the tiny preset's tower and language model: they stand for CLIP and the LLM that real models start from.
 
-The language model learns next tokens of questions and answers about phantoms, without images. The tower learns masked
-denoising: half of the patches are replaced by noise, and the clean pixels of those patches are predicted. Neither sees
-a label beside an image, and the images come from another data seed than any study uses. All combinations of modality,
-area and finding occur in both (as CLIP and an LLM would have seen them), so a study's held-out combinations are held
-out of its instruction data, not of this pre-training.
+The language model learns next tokens of questions and answers about phantoms, without images; mostly behind a sentence
+with the facts, so that it learns what any language model can: to look an answer up in its context, where the image will
+stand later. The tower learns masked denoising: half of the patches are replaced by noise, and the clean pixels of those
+patches are predicted. Neither sees a label beside an image, and the images come from another data seed than any study
+uses. All combinations of modality, area and finding occur in both (as CLIP and an LLM would have seen them), so a
+study's held-out combinations are held out of its instruction data, not of this pre-training.
 
 Writes tokenizer.json, llm.safetensors and vision.safetensors (float16) to medgraph/models/assets.
 
@@ -28,7 +29,9 @@ from torch.nn import functional as F
 from medgraph.config import PhantomConfig
 from medgraph.data import build_corpus
 from medgraph.data.collate import pad, stack_images
-from medgraph.data.records import Corpus
+from medgraph.data.conversation import ask, reply
+from medgraph.data.phantom import AREAS, FINDINGS, MODALITIES
+from medgraph.data.records import Corpus, Record
 from medgraph.models.build import TINY_IMAGE, TINY_PATCH, TINY_WIDTH, assets, tiny_llm, tiny_vision
 from medgraph.models.tokenizer import train_tokenizer
 from medgraph.models.vision import VisionTower
@@ -48,9 +51,9 @@ def corpus(extended: str, images: int) -> Corpus:
             num_test=1,
             num_ood=0,
             holdout=0.0,
-            num_modalities=7,
-            num_areas=6,
-            num_findings=6,
+            num_modalities=len(MODALITIES),
+            num_areas=len(AREAS),
+            num_findings=len(FINDINGS),
             questions_per_image=4,
             extended=extended,
         )
@@ -96,37 +99,61 @@ def denoising_losses(tower: VisionTower, decoder: nn.Module, images: Tensor, bat
         yield (predicted - target).square().mean(-1)[hidden.flatten(1)].mean()
 
 
+def reading_tasks(source: Corpus, end: str) -> list[str]:
+    """Conversations about a sentence in the place of the image."""
+    images: dict[str, list[Record]] = {}
+    for record in source.splits["train"]:
+        images.setdefault(record.image_id, []).append(record)
+    rng = np.random.default_rng(0)
+    texts = []
+    for records in images.values():
+        for _ in range(4):
+            order = [records[i] for i in rng.permutation(len(records))]
+            turns = f"{end}USER: ".join(f"{ask(record)} ASSISTANT: {reply(record)}" for record in order)
+            texts.append(f"USER: {order[0].extended}\n{turns}")
+    return texts
+
+
+def pretrain_language(out: Path, steps: int, images: int) -> None:
+    """Train the tokenizer and the language model on the texts of phantoms."""
+    texts = [text for kind in ("context", "paraphrase") for text in corpus_texts(corpus(kind, images))]
+    tokenizer = train_tokenizer(texts)
+    texts += reading_tasks(corpus("context", images), tokenizer.eos_token)
+    tokenizer.backend_tokenizer.save(str(out / "tokenizer.json"))
+    print(f"tokenizer: {len(tokenizer)} tokens", flush=True)
+    llm = tiny_llm(len(tokenizer))
+    sequences = [[*ids, tokenizer.eos_token_id] for ids in tokenizer(texts)["input_ids"]]
+    train(list(llm.parameters()), language_losses(llm, sequences, 64), steps, 3e-3, "language model")
+    _save(llm, out / "llm.safetensors")
+
+
+def pretrain_vision(out: Path, steps: int, images: int) -> None:
+    """Train the tower to fill in what noise has hidden."""
+    source = corpus("context", images)
+    names = sorted({record.image for record in source.splits["train"]})
+    pixels = stack_images([source.load_image(name, TINY_IMAGE) for name in names])
+    model = tiny_vision()
+    tower = VisionTower(model, -1, (0.5,) * 3, (0.25,) * 3)
+    decoder = nn.Linear(TINY_WIDTH, 3 * TINY_PATCH**2)
+    trained = [p for p in (*tower.parameters(), *decoder.parameters()) if p.requires_grad]
+    train(trained, denoising_losses(tower, decoder, pixels, 64), steps, 2e-3, "tower")
+    _save(model, out / "vision.safetensors")
+
+
 def main() -> None:
     """Run both pre-trainings and save their weights."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--out", type=Path, default=assets())
     parser.add_argument("--steps", type=int, default=1200, help="optimiser steps of each part")
     parser.add_argument("--images", type=int, default=6000, help="phantoms to pre-train on")
+    parser.add_argument("--only", choices=("language", "vision"), help="pre-train one of the two")
     options = parser.parse_args()
-    torch.manual_seed(0)
     torch.set_num_threads(1)
     options.out.mkdir(parents=True, exist_ok=True)
-
-    context, paraphrase = corpus("context", options.images), corpus("paraphrase", options.images)
-    texts = [text for source in (context, paraphrase) for text in corpus_texts(source)]
-    tokenizer = train_tokenizer(texts)
-    tokenizer.backend_tokenizer.save(str(options.out / "tokenizer.json"))
-    print(f"tokenizer: {len(tokenizer)} tokens", flush=True)
-
-    llm = tiny_llm(len(tokenizer))
-    end = tokenizer.eos_token_id
-    sequences = [[*ids, end] for ids in tokenizer(texts)["input_ids"]]
-    train(list(llm.parameters()), language_losses(llm, sequences, 64), options.steps, 3e-3, "language model")
-    _save(llm, options.out / "llm.safetensors")
-
-    records = {record.image for record in context.splits["train"]}
-    images = stack_images([context.load_image(image, TINY_IMAGE) for image in sorted(records)])
-    model = tiny_vision()
-    tower = VisionTower(model, -1, (0.5,) * 3, (0.25,) * 3)
-    decoder = nn.Sequential(nn.LayerNorm(TINY_WIDTH), nn.Linear(TINY_WIDTH, 3 * TINY_PATCH**2))
-    trained = [p for p in (*tower.parameters(), *decoder.parameters()) if p.requires_grad]
-    train(trained, denoising_losses(tower, decoder, images, 64), options.steps, 2e-3, "tower")
-    _save(model, options.out / "vision.safetensors")
+    for part, pretrain in (("language", pretrain_language), ("vision", pretrain_vision)):
+        if options.only in (None, part):
+            torch.manual_seed(0)
+            pretrain(options.out, options.steps, options.images)
 
 
 def _save(model: nn.Module, file: Path) -> None:

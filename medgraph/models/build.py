@@ -20,20 +20,20 @@ TINY_IMAGE, TINY_PATCH, TINY_WIDTH = 64, 8, 96
 
 
 def tiny_vision() -> nn.Module:
-    """A CLIP vision transformer of 0.4 M parameters for 64 x 64 images, random weights."""
-    from transformers import CLIPVisionConfig, CLIPVisionModel
+    """A vision transformer of 0.3 M parameters for 64 x 64 images, random weights."""
+    from transformers import ViTConfig, ViTModel
 
-    return CLIPVisionModel(
-        CLIPVisionConfig(
-            hidden_size=TINY_WIDTH,
-            intermediate_size=2 * TINY_WIDTH,
-            num_hidden_layers=4,
-            num_attention_heads=4,
-            image_size=TINY_IMAGE,
-            patch_size=TINY_PATCH,
-            hidden_act="gelu",
-        )
+    config = ViTConfig(
+        hidden_size=TINY_WIDTH,
+        intermediate_size=2 * TINY_WIDTH,
+        num_hidden_layers=4,
+        num_attention_heads=4,
+        image_size=TINY_IMAGE,
+        patch_size=TINY_PATCH,
+        hidden_dropout_prob=0.0,
+        attention_probs_dropout_prob=0.0,
     )
+    return ViTModel(config, add_pooling_layer=False)
 
 
 def tiny_llm(vocab_size: int) -> nn.Module:

@@ -22,7 +22,8 @@ class VisionTower(nn.Module):
 
     Args:
         model: a Hugging Face vision model with `config.image_size` and `config.patch_size`.
-        layer: the hidden state to use, negative, as in ``hidden_states[layer]``; -2 in LLaVA.
+        layer: the hidden state to use, negative, as in ``hidden_states[layer]``; -2 in LLaVA. -1 is the tower's own
+            output, with the final norm where the architecture has one there.
         mean: three channel means for values in [0, 1].
         std: three channel standard deviations.
 
@@ -49,7 +50,7 @@ class VisionTower(nn.Module):
         if layer >= 0 or keep < 1:
             raise ValueError(f"model.vision_layer={layer}: expected -{len(blocks)} to -1 for {len(blocks)} blocks")
         del blocks[keep:]
-        self.model = model
+        self.model, self.layer = model, layer
         self.image_size = int(config.image_size)
         self.num_tokens = (self.image_size // int(config.patch_size)) ** 2
         self.width = int(config.hidden_size)
@@ -69,8 +70,11 @@ class VisionTower(nn.Module):
         """Encode (B, 3, S, S) uint8 images to (B, N, D) patch features, without class or register tokens."""
         dtype = next(self.model.parameters()).dtype
         pixels = ((images.float() / 255 - self.mean) / self.std).to(dtype)
-        states: tuple[Tensor, ...] = self.model(pixel_values=pixels, output_hidden_states=True).hidden_states
-        return states[-1][:, -self.num_tokens :]
+        if self.layer == -1:
+            features: Tensor = self.model(pixel_values=pixels).last_hidden_state
+        else:
+            features = self.model(pixel_values=pixels, output_hidden_states=True).hidden_states[-1]
+        return features[:, -self.num_tokens :]
 
 
 def load_vision(name: str, layer: int, random: bool) -> VisionTower:

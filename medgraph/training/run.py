@@ -10,9 +10,8 @@ import dataclasses
 import fcntl
 import json
 import os
-import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from typing import Any
 
 import lightning as L
 import torch
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import RichModelSummary, RichProgressBar
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities.exceptions import SIGTERMException
@@ -28,8 +28,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from safetensors.torch import load_file, save_file
 
 from medgraph.alignment.head import AlignmentHead
-from medgraph.alignment.registry import head_class
-from medgraph.config import STAGES, ConfigError, ExperimentConfig, StageConfig, parse, run_dir, to_dict, to_yaml
+from medgraph.alignment.options import make_head
+from medgraph.config import STAGES, ConfigError, ExperimentConfig, StageConfig, run_dir, to_yaml
 from medgraph.data import build_corpus
 from medgraph.data.collate import Tokens
 from medgraph.data.conversation import prompt, reply
@@ -128,33 +128,16 @@ def run(
     return Outcome(folder, results)
 
 
-def main(config: Callable[[], ExperimentConfig], argv: Sequence[str] | None = None, **options: Any) -> Outcome:
-    """Entry point of an experiment file: parse the command line over its configuration and run it.
-
-    A mistake of the user's ends in one line and exit code 2, an interrupt in a resumable state.
-
-    Args:
-        config: function that returns the experiment's configuration.
-        argv: arguments; default those of the process.
-        options: further arguments of `run`.
-    """
-    from medgraph.console import user_errors
-
-    with user_errors():
-        return run(parse(config(), sys.argv[1:] if argv is None else argv), **options)
-
-
 def build_head(options: Any) -> AlignmentHead | None:
     """Build the configured alignment head; None for ``none``.
 
     Raises:
         ConfigError: for an option out of range, naming it.
     """
-    arguments = {key: value for key, value in to_dict(options).items() if key != "name"}
     if options.name == "none":
         return None
     try:
-        return head_class(options.name)(**arguments)
+        return make_head(options)
     except ValueError as error:
         raise ConfigError(f"alignment={options.name}: {error}") from error
 
@@ -230,7 +213,7 @@ def _fit(
     throughput = Throughput()
     progress = options.progress and console.is_terminal
     every = max(1, sum(steps.values()) // VALIDATIONS) * module.stage.accumulate
-    trainer = L.Trainer(
+    trainer = _trainer(
         accelerator=options.accelerator, devices=options.devices, num_nodes=options.num_nodes,
         strategy=options.strategy, precision=precision(config), max_steps=module.steps, max_epochs=-1,
         accumulate_grad_batches=module.stage.accumulate, gradient_clip_val=module.stage.grad_clip or None,
@@ -256,6 +239,14 @@ def _fit(
     except SystemExit as error:  # how Lightning ends after Ctrl-C, once the checkpoint is written
         raise KeyboardInterrupt from error
     return throughput.state_dict()
+
+
+def _trainer(**options: Any) -> L.Trainer:
+    """Build Lightning's trainer; what it refuses is a mistake in the configuration."""
+    try:
+        return L.Trainer(**options)
+    except (ValueError, MisconfigurationException) as error:
+        raise ConfigError(f"trainer: {error}") from error
 
 
 def _steps(stage: StageConfig, images: int, config: ExperimentConfig) -> int:

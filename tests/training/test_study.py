@@ -14,7 +14,7 @@ ARM = """
 import sys
 from pathlib import Path
 from medgraph.config import ExperimentConfig, PhantomConfig, StageConfig, head_config, model_config
-from medgraph.training import run
+from medgraph.training.launch import launch
 
 def config():
     none = StageConfig(steps=0)
@@ -25,7 +25,7 @@ def config():
     )
 
 if __name__ == "__main__":
-    run.main(config)
+    launch(config)
 """
 
 
