@@ -1,0 +1,111 @@
+"""A file of decoded images: (N, side, side, 3) uint8, memory-mapped, shared by all processes of a machine.
+
+The file's name is a hash of everything that decides its content, so a changed image, list or size is another file and a
+stale one is never read. It is written under a temporary name and renamed when complete: a writer that is killed leaves
+nothing that looks finished, and writers that race write the same bytes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import os
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.progress import track
+
+from medgraph.data.records import Corpus, Image
+
+VERSION = 1
+"""Raised when the image pipeline changes its output."""
+
+STALE_SECONDS = 24 * 3600
+"""Age at which an unfinished file is taken to be left by a killed writer and is removed."""
+
+
+class CachedImages:
+    """Reads images of one side length from a cache, and everything else from where they come from.
+
+    Args:
+        load_image: the uncached loader.
+        images: cached image paths, in the order of the file.
+        side: cached side length in pixels.
+        file: the cache file.
+    """
+
+    def __init__(self, load_image: Callable[[str, int], Image], images: Sequence[str], side: int, file: Path) -> None:
+        self.load_image, self.side, self.file = load_image, side, file
+        self.index = {image: i for i, image in enumerate(images)}
+        self._map: np.memmap[Any, np.dtype[np.uint8]] | None = None
+
+    def __call__(self, image: str, side: int) -> Image:
+        """Load an image: (side, side, 3) uint8, a copy that the caller may change."""
+        if side != self.side or image not in self.index:
+            return self.load_image(image, side)
+        if self._map is None:
+            self._map = np.memmap(self.file, np.uint8, "r", shape=(len(self.index), side, side, 3))
+        return np.array(self._map[self.index[image]])
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave the mapping behind: a worker process opens its own."""
+        return {**self.__dict__, "_map": None}
+
+
+def cache_images(corpus: Corpus, root: Path, side: int, folder: Path, progress: bool = True) -> Corpus:
+    """Decode all images of a corpus once, or find that this was done before.
+
+    Args:
+        corpus: what is going to be loaded.
+        root: folder of the images.
+        side: side length in pixels.
+        folder: where cache files are kept; one takes 3·side² bytes an image.
+        progress: show a progress bar while decoding.
+
+    Returns:
+        The corpus with a ``load_image`` that reads from the cache.
+
+    Raises:
+        DataError: for an image that cannot be read.
+    """
+    images = sorted({record.image for records in corpus.splits.values() for record in records})
+    file = folder / f"images-{side}px-{_key(images, root, side)}.u8"
+    if not (file.is_file() and file.stat().st_size == len(images) * side * side * 3):
+        folder.mkdir(parents=True, exist_ok=True)
+        _remove_stale(folder)
+        _write(corpus.load_image, images, side, file, progress)
+    return dataclasses.replace(corpus, load_image=CachedImages(corpus.load_image, images, side, file))
+
+
+def _key(images: Sequence[str], root: Path, side: int) -> str:
+    """Hash of the pipeline's version, the side, and path, size and time of change of every image."""
+    digest = hashlib.sha256(f"{VERSION} {side}".encode())
+    for image in images:
+        status = (root / image).stat()
+        digest.update(f"\n{image}\0{status.st_size}\0{status.st_mtime_ns}".encode())
+    return digest.hexdigest()[:16]
+
+
+def _write(load: Callable[[str, int], Image], images: Sequence[str], side: int, file: Path, progress: bool) -> None:
+    hidden = not (progress and Console(stderr=True).is_terminal)
+    with tempfile.NamedTemporaryFile(dir=file.parent, prefix=f"{file.name}.", suffix=".part", delete=False) as part:
+        try:
+            for image in track(images, "caching images", console=Console(stderr=True), disable=hidden, transient=True):
+                part.write(load(image, side).tobytes())
+            part.flush()
+            os.fsync(part.fileno())
+            Path(part.name).replace(file)
+        except BaseException:
+            Path(part.name).unlink(missing_ok=True)
+            raise
+
+
+def _remove_stale(folder: Path) -> None:
+    for part in folder.glob("*.part"):
+        if time.time() - part.stat().st_mtime > STALE_SECONDS:
+            part.unlink(missing_ok=True)

@@ -1,0 +1,139 @@
+import multiprocessing
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from medgraph.config import MedMATConfig
+from medgraph.data.cache import STALE_SECONDS, cache_images
+from medgraph.data.errors import DataError
+from medgraph.data.medmat import build_medmat
+
+
+@pytest.fixture
+def release(make_release):
+    labels = {"Benign": 12, "Normal": 12}
+    root = make_release({4: labels, 5: labels})
+    return root, build_medmat(MedMATConfig(root=str(root)))
+
+
+def images(corpus):
+    return sorted({record.image for records in corpus.splits.values() for record in records})
+
+
+def test_cached_images_are_the_same_and_other_sizes_pass_through(release, tmp_path):
+    root, corpus = release
+    cached = cache_images(corpus, root, 16, tmp_path / "cache", progress=False)
+    for image in images(corpus):
+        np.testing.assert_array_equal(cached.load_image(image, 16), corpus.load_image(image, 16))
+    assert cached.load_image(images(corpus)[0], 8).shape == (8, 8, 3)
+    cached.load_image(images(corpus)[0], 16)[:] = 0  # a copy: the cache does not change
+    assert cached.load_image(images(corpus)[0], 16).any()
+    assert cached.fingerprint() == corpus.fingerprint()
+
+
+def test_a_second_use_decodes_nothing(release, tmp_path):
+    root, corpus = release
+    cache_images(corpus, root, 16, tmp_path / "cache", progress=False)
+    (file,) = (tmp_path / "cache").iterdir()
+    before = file.stat().st_mtime_ns
+    again = cache_images(corpus, root, 16, tmp_path / "cache", progress=False)
+    assert file.stat().st_mtime_ns == before
+    root.rename(root.parent / "moved")
+    assert again.load_image(images(corpus)[0], 16).shape == (16, 16, 3)
+
+
+def test_a_changed_image_or_size_is_another_file(release, tmp_path):
+    root, corpus = release
+    folder = tmp_path / "cache"
+    cache_images(corpus, root, 16, folder, progress=False)
+    cache_images(corpus, root, 8, folder, progress=False)
+    image = root / images(corpus)[0]
+    content = image.read_bytes()
+    os.utime(image, ns=(0, 0))
+    image.write_bytes(content)
+    cache_images(corpus, root, 16, folder, progress=False)
+    assert len(list(folder.iterdir())) == 3
+
+
+def test_a_truncated_cache_is_written_again(release, tmp_path):
+    root, corpus = release
+    cache_images(corpus, root, 16, tmp_path / "cache", progress=False)
+    (file,) = (tmp_path / "cache").iterdir()
+    file.write_bytes(file.read_bytes()[:100])
+    cached = cache_images(corpus, root, 16, tmp_path / "cache", progress=False)
+    np.testing.assert_array_equal(cached.load_image(images(corpus)[5], 16), corpus.load_image(images(corpus)[5], 16))
+
+
+def test_an_unreadable_image_leaves_no_file(release, tmp_path):
+    root, corpus = release
+    (root / images(corpus)[3]).write_bytes(b"")
+    with pytest.raises(DataError, match="0 bytes"):
+        cache_images(corpus, root, 16, tmp_path / "cache", progress=False)
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
+def test_workers_open_their_own_mapping(release, tmp_path):
+    root, corpus = release
+    cached = cache_images(corpus, root, 16, tmp_path / "cache", progress=False)
+    first = images(corpus)[0]
+    expected = cached.load_image(first, 16)
+    content = pickle.dumps(cached.load_image)
+    np.testing.assert_array_equal(pickle.loads(content)(first, 16), expected)
+    assert len(content) < 200_000
+
+
+def test_stale_parts_are_removed_and_fresh_ones_kept(release, tmp_path):
+    root, corpus = release
+    (tmp_path / "cache").mkdir()
+    old, new = tmp_path / "cache" / "old.part", tmp_path / "cache" / "new.part"
+    for part in (old, new):
+        part.write_bytes(b"x")
+    os.utime(old, (time.time() - STALE_SECONDS - 10,) * 2)
+    cache_images(corpus, root, 16, tmp_path / "cache", progress=False)
+    assert not old.exists()
+    assert new.exists()
+
+
+WRITER = """
+import sys, time
+from pathlib import Path
+from medgraph.config import MedMATConfig
+from medgraph.data.cache import cache_images
+from medgraph.data.medmat import build_medmat
+import dataclasses
+root, folder, delay = Path(sys.argv[1]), Path(sys.argv[2]), float(sys.argv[3])
+corpus = build_medmat(MedMATConfig(root=str(root)))
+def slow(image, side, load=corpus.load_image):
+    time.sleep(delay)
+    return load(image, side)
+cache_images(dataclasses.replace(corpus, load_image=slow), root, 16, folder, progress=False)
+"""
+
+
+def start(root, folder, delay):
+    return subprocess.Popen([sys.executable, "-c", WRITER, str(root), str(folder), str(delay)])
+
+
+@pytest.mark.skipif(multiprocessing.cpu_count() < 2, reason="needs two processes at a time")
+def test_parallel_writers_and_a_killed_one(release, tmp_path):
+    root, corpus = release
+    folder = tmp_path / "cache"
+    killed = start(root, folder, 0.5)
+    deadline = time.monotonic() + 60
+    while not list(folder.glob("*.part")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    killed.send_signal(signal.SIGKILL)
+    killed.wait()
+    assert list(folder.glob("*.u8")) == []
+    writers = [start(root, folder, 0.01) for _ in range(2)]
+    assert [writer.wait() for writer in writers] == [0, 0]
+    assert len(list(folder.glob("*.u8"))) == 1
+    cached = cache_images(corpus, root, 16, folder, progress=False)
+    for image in images(corpus):
+        np.testing.assert_array_equal(cached.load_image(image, 16), corpus.load_image(image, 16))
