@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from medgraph.data.records import AnswerType
 from medgraph.evaluation.parsing import normalise
 from medgraph.evaluation.predictions import Prediction
 from medgraph.evaluation.scoring import strict_score
@@ -24,17 +25,24 @@ class TrainingQuestion:
     question: str
     answer: str
     question_type: str
+    answer_type: AnswerType
 
 
 def majority(train: Sequence[TrainingQuestion], questions: Sequence[Prediction]) -> list[Prediction]:
-    """Control ``majority``: the most frequent training answer of the question type (of all, for unknown types)."""
-    counts: dict[str, Counter[str]] = defaultdict(Counter)
+    """Control ``majority``: the most frequent training answer of the question type and answer type.
+
+    A combination that training does not have gets the most frequent answer of its answer type, or of all.
+    """
+    counts: dict[tuple[str, ...], Counter[str]] = defaultdict(Counter)
     for known in train:
-        counts[known.question_type][known.answer] += 1
-    overall = sum(counts.values(), Counter())
-    best = {kind: counter.most_common(1)[0][0] for kind, counter in counts.items()}
-    fallback = overall.most_common(1)[0][0]
-    return _answered(questions, "majority", lambda p: best.get(p.question_type, fallback))
+        for key in ((known.question_type, known.answer_type), (known.answer_type,), ()):
+            counts[key][known.answer] += 1
+    best = {key: counter.most_common(1)[0][0] for key, counter in counts.items()}
+
+    def answer(p: Prediction) -> str:
+        return best.get((p.question_type, p.answer_type)) or best.get((p.answer_type,)) or best[()]
+
+    return _answered(questions, "majority", answer)
 
 
 def nearest_question(train: Sequence[TrainingQuestion], questions: Sequence[Prediction]) -> list[Prediction]:

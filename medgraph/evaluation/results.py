@@ -4,8 +4,8 @@ A number is worth something only if it clears what needs no image. Three such le
 
 * *chance*: a random answer, 1/2 for closed questions, 1/k for k options, and for open questions one over the number of
   distinct true answers that its question type has in the split;
-* *constant*: the best single answer per question type, chosen in hindsight on the split itself, so that no predictor
-  that ignores the image and reads only the question type can do better;
+* *constant*: the best single answer per question type and answer type, chosen in hindsight on the split itself, so
+  that no predictor that ignores the image and reads only these types can do better;
 * every *control* in the predictions (no image, majority answer of the training set …), compared question by question.
 
 A row whose interval does not clear a level carries that level's name in `Row.not_above`.
@@ -208,24 +208,24 @@ def chance_levels(predictions: Iterable[Prediction]) -> dict[str, float]:
     predictions = list(predictions)
     answers = defaultdict(set)
     for p in predictions:
-        answers[p.question_type].add(normalise(p.answer))
+        answers[p.question_type, p.answer_type].add(normalise(p.answer))
 
     def chance(p: Prediction) -> float:
         if p.answer_type == "choice":
             return 1 / len(p.options)
-        return 0.5 if p.answer_type == "closed" else 1 / len(answers[p.question_type])
+        return 0.5 if p.answer_type == "closed" else 1 / len(answers[p.question_type, p.answer_type])
 
     return {p.id: chance(p) for p in predictions}
 
 
 def constant_levels(predictions: Iterable[Prediction]) -> dict[str, float]:
-    """1 for questions whose answer is the most frequent one of their question type in these predictions, else 0."""
+    """1 for questions whose answer is the most frequent one of their types in these predictions, else 0."""
     predictions = list(predictions)
-    answers: dict[str, Counter[str]] = defaultdict(Counter)
+    answers: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
     for p in predictions:
-        answers[p.question_type][normalise(p.answer)] += 1
-    best = {kind: counts.most_common(1)[0][0] for kind, counts in answers.items()}
-    return {p.id: float(normalise(p.answer) == best[p.question_type]) for p in predictions}
+        answers[p.question_type, p.answer_type][normalise(p.answer)] += 1
+    best = {types: counts.most_common(1)[0][0] for types, counts in answers.items()}
+    return {p.id: float(normalise(p.answer) == best[p.question_type, p.answer_type]) for p in predictions}
 
 
 def _columns(predictions: Iterable[Prediction]) -> dict[str, dict[str, list[Prediction]]]:

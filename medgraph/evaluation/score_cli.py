@@ -204,7 +204,7 @@ def _without_model(members: Sequence[Prediction], protocol: str, candidates: Can
     if yes.n:
         baseline["always yes"] = yes.value
     if candidates.answers:
-        train = [TrainingQuestion("", answer, "") for answer in (*candidates.answers, "yes", "no")]
+        train = [TrainingQuestion("", answer, "", "open") for answer in (*candidates.answers, "yes", "no")]
         dump = score_protocol(vocabulary_dump(train, members), protocol, candidates, resamples=0)
         headline = dump.get("average") if dump.protocol.average else dump.get("total_accuracy")
         if headline.n:

@@ -30,6 +30,18 @@ def render_score(report: ScoreReport) -> RenderableType:
     return Group(*parts)
 
 
+def score_rows(report: ScoreReport) -> tuple[list[str], list[list[str]]]:
+    """Header and rows of every figure of every protocol, for `medgraph.report.tables.write_tables`."""
+    header = ["protocol", "split", "control", "figure", "value, %", "95 % interval", "n"]
+    rows = [
+        [name, group.split, group.control, figure, f"{value.value:.2f}", _ends(value), str(value.n)]
+        for group in report.groups
+        for name, score in group.scores.items()
+        for figure, value in score.figures.items()
+    ]
+    return header, rows
+
+
 def _score_table(group: ScoredGroup) -> Table:
     shown = {
         title: names
@@ -78,4 +90,9 @@ def render_comparison(comparison: Comparison) -> RenderableType:
 def _figure(figure: Figure) -> str:
     if math.isnan(figure.interval.low):
         return f"{figure.value:.1f}"
-    return f"{figure.value:.1f} ({figure.interval.low:.1f}–{figure.interval.high:.1f})"
+    return f"{figure.value:.1f} ({_ends(figure)})"
+
+
+def _ends(figure: Figure) -> str:
+    low, high = figure.interval.low, figure.interval.high
+    return "" if math.isnan(low) else f"{low:.1f}–{high:.1f}"

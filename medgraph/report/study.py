@@ -1,8 +1,7 @@
-"""The report of a study: arms over seeds as one page, and the comparison table as CSV and Markdown."""
+"""The report of a study: arms over seeds as one page, and the comparison as CSV, Markdown and LaTeX."""
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ from medgraph.evaluation.statistics import Interval
 from medgraph.evaluation.study import ArmResult, Study, StudyRun, compare_arms
 from medgraph.report import plots
 from medgraph.report.page import Picture, picture, write_page
+from medgraph.report.tables import write_tables
 from medgraph.report.words import duration, interval, p_value, percent, points, split_name
 
 HEADER = ("split", "arm", "seeds", "mean", "SD", "difference", "95 % over seeds", "p", "p Holm", "95 % over images")
@@ -32,7 +32,7 @@ def write_study_report(
     title: str = "Study",
     notes: Sequence[str] = (),
 ) -> Path:
-    """Write ``report.html``, ``comparison.csv`` and ``comparison.md`` of a study.
+    """Write ``report.html`` and ``comparison`` as CSV, Markdown and LaTeX.
 
     Args:
         study_dir: folder to write to; made if absent.
@@ -52,10 +52,8 @@ def write_study_report(
     folder = Path(study_dir)
     folder.mkdir(parents=True, exist_ok=True)
     study = compare_arms(runs, reference)
-    rows = table_rows(study)
-    with (folder / "comparison.csv").open("w", encoding="utf-8", newline="") as file:
-        csv.writer(file).writerows([HEADER, *rows])
-    (folder / "comparison.md").write_text(_markdown(study, rows), encoding="utf-8")
+    caption = f"Accuracy in % (strict protocol), paired differences in points to {reference}."
+    write_tables(folder / "comparison", HEADER, table_rows(study), caption)
     return write_page(
         folder / "report.html",
         "study.html.j2",
@@ -102,13 +100,6 @@ def terminal_study_table(study: Study) -> Table:
     for arm, cells in zip(arms, table_rows(study), strict=True):
         table.add_row(*cells, duration(study.compute[arm].seconds))
     return table
-
-
-def _markdown(study: Study, rows: Sequence[Sequence[str]]) -> str:
-    lines = [f"Accuracy in % (strict protocol), paired differences in points to {study.reference}.", ""]
-    lines += ["| " + " | ".join(cells) + " |" for cells in (HEADER, ["---"] * len(HEADER), *rows)]
-    lines += ["", *(f"{arm}: {plateau.sentence}" for arm, plateau in study.plateaus.items())]
-    return "\n".join(lines) + "\n"
 
 
 def _warnings(study: Study, full_data: str | None) -> list[str]:

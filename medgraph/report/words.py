@@ -11,7 +11,15 @@ THIN = "\u202f"
 """Narrow no-break space between a number and its unit."""
 
 _SPLITS = {"test": "In distribution", "ood": "Unseen combinations", "val": "Validation"}
-_CONTROLS = {NO_CONTROL: "model", "no_image": "without the image", "shuffled_image": "another image"}
+_CONTROLS = {
+    NO_CONTROL: "model",
+    "no_image": "without the image",
+    "shuffled_image": "another image",
+    "majority": "majority answer",
+    "nearest_question": "nearest training question",
+    "always_yes": "always yes",
+    "vocabulary": "all training answers",
+}
 
 
 class HasEnds(Protocol):

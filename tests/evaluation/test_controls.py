@@ -13,10 +13,10 @@ from medgraph.evaluation.protocols import score_protocol
 from medgraph.evaluation.results import summarise
 
 TRAIN = [
-    TrainingQuestion("Which organ is shown?", "lung", "organ"),
-    TrainingQuestion("Which organ is shown?", "lung", "organ"),
-    TrainingQuestion("Which organ is it?", "brain", "organ"),
-    TrainingQuestion("Is there a fracture?", "no", "presence"),
+    TrainingQuestion("Which organ is shown?", "lung", "organ", "open"),
+    TrainingQuestion("Which organ is shown?", "lung", "organ", "open"),
+    TrainingQuestion("Which organ is it?", "brain", "organ", "open"),
+    TrainingQuestion("Is there a fracture?", "no", "presence", "closed"),
 ]
 
 
@@ -31,7 +31,13 @@ def questions(make_prediction):
 
 def test_majority_answers_by_question_type(questions):
     answers = majority(TRAIN, questions)
-    assert [(p.prediction, p.control, p.score) for p in answers] == [("lung", "majority", 1), ("lung", "majority", 0)]
+    assert [(p.prediction, p.control, p.score) for p in answers] == [("lung", "majority", 1), ("no", "majority", 0)]
+
+
+def test_majority_falls_back_on_the_answer_type_and_then_on_everything(make_prediction):
+    open_question = make_prediction("1", question_type="new")
+    choice = make_prediction("2", question_type="new", answer_type="choice", options=("lung", "nodule"))
+    assert [p.prediction for p in majority(TRAIN, [open_question, choice])] == ["lung", "lung"]
 
 
 def test_nearest_question_reads_the_prompt(questions):
@@ -44,7 +50,7 @@ def test_constant_answers_closed_questions_only(questions):
 
 
 def test_vocabulary_dump_is_worth_nothing_under_the_strict_protocol_only(questions):
-    dump = vocabulary_dump([*TRAIN, TrainingQuestion("", "yes", "")], questions)
+    dump = vocabulary_dump([*TRAIN, TrainingQuestion("", "yes", "", "closed")], questions)
     assert score_protocol(dump, "exgra", resamples=0).get("average").value == 100
     assert score_protocol(dump, "strict", resamples=0).get("total_accuracy").value == 0
     assert gaming_warnings(dump)

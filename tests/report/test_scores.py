@@ -3,7 +3,8 @@ import io
 from rich.console import Console
 
 from medgraph.evaluation.score_cli import compare, score
-from medgraph.report.scores import render_comparison, render_score
+from medgraph.report.scores import render_comparison, render_score, score_rows
+from medgraph.report.tables import write_tables
 
 
 def shown(renderable) -> str:
@@ -17,6 +18,14 @@ def test_scores_of_a_run_are_shown_with_protocol_and_interval(run_dir):
     for expected in ("strict", "exgra", "medevalkit", "n/a", "without the image", "160 questions on 40 images", "–"):
         assert expected in text
     assert text.count("no model: always yes") == 4
+
+
+def test_every_figure_is_a_row(run_dir, tmp_path):
+    report = score(run_dir, protocol="strict,exgra", resamples=0)
+    header, rows = score_rows(report)
+    assert len(rows) == sum(len(s.figures) for g in report.groups for s in g.scores.values())
+    csv_file, *_ = write_tables(tmp_path / "scores", header, rows, "VQA, every protocol.")
+    assert csv_file.read_text().startswith("# VQA, every protocol.\nprotocol,")
 
 
 def test_comparison_is_shown_with_its_power(run_dir):

@@ -34,13 +34,14 @@ def test_study_report_table_and_plateau(runs, tmp_path):
     assert "Plateau reached" in text
     assert "only 2 seeds" in text
     assert text.count("<svg") == 5
-    rows = list(csv.reader(io.StringIO((tmp_path / "comparison.csv").read_text())))
+    rows = list(csv.reader((tmp_path / "comparison.csv").read_text().splitlines()[1:]))
     assert rows[0] == list(HEADER)
     assert [row[:3] for row in rows[1:]] == [
         [split, arm, "2"] for split in ("In distribution", "Unseen combinations") for arm in ("LM 10 %", "LM 100 %")
     ]
     assert rows[2][5] == "+0.0"
     assert "| In distribution | LM 100 % | 2 |" in (tmp_path / "comparison.md").read_text()
+    assert "strict protocol" in (tmp_path / "comparison.tex").read_text()
 
 
 def test_a_study_without_curves_says_that_nothing_is_known(runs, tmp_path):

@@ -1,0 +1,82 @@
+"""Tables as CSV, Markdown and LaTeX; the caption, which states the protocol, is part of every one of them."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+_LATEX = {
+    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
+    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": "$<$", ">": "$>$", "−": "$-$", "×": r"$\times$",
+    "–": "--", "\u202f": r"\,",
+}  # fmt: skip
+
+Cells = Sequence[str]
+
+
+def to_csv(header: Cells, rows: Sequence[Cells], caption: str) -> str:
+    """CSV whose first line is a comment with the caption (``pandas.read_csv(..., comment="#")``)."""
+    file = io.StringIO()
+    file.write(f"# {caption}\n")
+    csv.writer(file, lineterminator="\n").writerows([header, *rows])
+    return file.getvalue()
+
+
+def to_markdown(header: Cells, rows: Sequence[Cells], caption: str) -> str:
+    r"""A Markdown table under its caption; the first column is text, the others are aligned right.
+
+    Example:
+        >>> print(to_markdown(["arm", "%"], [["a|b", "1"]], "Strict protocol."))
+        Strict protocol.
+        <BLANKLINE>
+        | arm | % |
+        | :-- | --: |
+        | a\|b | 1 |
+        <BLANKLINE>
+    """
+    align = [":--", *["--:"] * (len(header) - 1)]
+    lines = ["| " + " | ".join(cells) + " |" for cells in [header, align, *[[_escape_bar(c) for c in r] for r in rows]]]
+    return "\n".join([caption, "", *lines, ""])
+
+
+def to_latex(header: Cells, rows: Sequence[Cells], caption: str) -> str:
+    """A ``booktabs`` table environment."""
+    body = [" & ".join(_escape_latex(cell) for cell in cells) + r" \\" for cells in rows]
+    return "\n".join(
+        [
+            r"\begin{table}", r"\centering", rf"\caption{{{_escape_latex(caption)}}}",
+            rf"\begin{{tabular}}{{l{'r' * (len(header) - 1)}}}", r"\toprule",
+            " & ".join(_escape_latex(cell) for cell in header) + r" \\", r"\midrule", *body,
+            r"\bottomrule", r"\end{tabular}", r"\end{table}", "",
+        ]
+    )  # fmt: skip
+
+
+def write_tables(stem: Path, header: Cells, rows: Sequence[Cells], caption: str) -> list[Path]:
+    """Write ``stem.csv``, ``stem.md`` and ``stem.tex``.
+
+    Args:
+        stem: path without suffix.
+        header: names of the columns.
+        rows: cells as they are to be read.
+        caption: what the numbers are, with the protocol that made them.
+
+    Returns:
+        The three paths.
+    """
+    written = []
+    for suffix, render in ((".csv", to_csv), (".md", to_markdown), (".tex", to_latex)):
+        path = stem.with_suffix(suffix)
+        path.write_text(render(header, rows, caption), encoding="utf-8")
+        written.append(path)
+    return written
+
+
+def _escape_bar(cell: str) -> str:
+    return cell.replace("|", r"\|")
+
+
+def _escape_latex(text: str) -> str:
+    return "".join(_LATEX.get(character, character) for character in text)
