@@ -154,6 +154,47 @@ def test_stretch_windows_and_non_finite_values():
     assert stretch(np.full((2, 2), 7)).tolist() == [[0, 0], [0, 0]]
 
 
+def dicom(path, photometric="MONOCHROME2", window=None):
+    pydicom = pytest.importorskip("pydicom", reason="DICOM needs pydicom")
+    meta = pydicom.dataset.FileMetaDataset()
+    meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
+    meta.MediaStorageSOPClassUID = pydicom.uid.SecondaryCaptureImageStorage
+    meta.MediaStorageSOPInstanceUID = "1.2.3"
+    dataset = pydicom.Dataset()
+    dataset.file_meta = meta
+    dataset.SOPClassUID, dataset.SOPInstanceUID = meta.MediaStorageSOPClassUID, "1.2.3"
+    dataset.Rows, dataset.Columns, dataset.SamplesPerPixel = 2, 4, 1
+    dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit, dataset.PixelRepresentation = 16, 12, 11, 0
+    dataset.PhotometricInterpretation = photometric
+    dataset.RescaleSlope, dataset.RescaleIntercept = 1, -1024
+    if window:
+        dataset.WindowCenter, dataset.WindowWidth = window
+    dataset.PixelData = np.array([0, 964, 1024, 1064, 1084, 1164, 2000, 4095], np.uint16).tobytes()
+    dataset.save_as(path, enforce_file_format=True)
+    return path
+
+
+def test_dicom_windows_and_inverted_gray(tmp_path):
+    windowed = np.asarray(decode(dicom(tmp_path / "a.dcm", window=(40, 400))))[..., 0].ravel()
+    assert windowed[0] == 0
+    assert windowed[-1] == 255
+    assert 110 <= windowed[3] <= 145  # 40 HU, the centre of the window
+    whole = np.asarray(decode(dicom(tmp_path / "b.dcm")))[..., 0].ravel()
+    assert whole[3] < 80
+    inverted = np.asarray(decode(dicom(tmp_path / "c.dcm", "MONOCHROME1")))[..., 0].ravel()
+    np.testing.assert_array_equal(inverted, 255 - whole)
+
+
+def test_broken_and_missing_dicom(tmp_path):
+    path = dicom(tmp_path / "a.dcm")
+    path.write_bytes(path.read_bytes()[:-6])
+    with pytest.raises(DataError, match="expected a complete DICOM image"):
+        decode(path)
+    with pytest.raises(DataError) as error:
+        decode(tmp_path / "gone.dcm")
+    assert error.value.kind == "image_missing"
+
+
 def test_importing_needs_no_torch():
     code = "import sys; import medgraph.data.images, medgraph.data.medmat; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -21,6 +21,7 @@ READERS = {
     "conversations": "conversations:read_conversations",
     "folder": "folder:read_folder",
     "manifest": "manifest:read_manifest",
+    "masks": "masks:read_masks",
 }
 """Name to module and function."""
 
