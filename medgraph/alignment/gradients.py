@@ -16,7 +16,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 from scipy.optimize import linear_sum_assignment
-from torch import Tensor
+from torch import Tensor, nn
 
 from medgraph.alignment.losses import is_right
 from medgraph.alignment.matching import (
@@ -187,6 +187,56 @@ def _edge_weights(edges: EdgeCosts, matching: Tensor, target: Tensor) -> tuple[I
     problem_edge, f = np.divmod(unique[kept], num_edges)
     which, e = np.divmod(problem_edge, num_edges)
     return which, e, f, count[kept]
+
+
+def straight_through(problem: MatchingProblem, positives: Tensor) -> Tensor:
+    """Pass the gradient of the Hamming loss to the unary costs as if the matching were minus the costs.
+
+    The identity method of Sahoo et al. (ICLR 2023), a comparison: it does not depend on the matching.
+
+    Args:
+        problem: P problems with differentiable costs.
+        positives: (P, B, B) bool.
+
+    Returns:
+        Scalar, the mean over problems.
+    """
+    slope = (1.0 - 2.0 * positives.to(problem.unary)) / problem.unary.shape[-1]
+    return -(problem.unary * slope).sum((1, 2)).mean()
+
+
+class AdaptiveLambda(nn.Module):
+    r"""The λ of adaptive I-MLE: large enough that target and matching differ, and no larger.
+
+    .. math:: \lambda = \beta \, \|c\| / \|\partial H / \partial m\|
+
+    β rises while the gradients have fewer non-zero entries a problem than ``target``, and falls otherwise. Minervini,
+    Franceschi & Niepert, AAAI 2023.
+
+    Args:
+        step: change of β a step.
+        target: wanted non-zeros.
+        decay: of the running mean of non-zeros.
+    """
+
+    beta: Tensor
+    nonzeros: Tensor
+
+    def __init__(self, step: float = 1e-4, target: float = 1.0, decay: float = 0.9) -> None:
+        super().__init__()
+        self.step, self.target, self.decay = step, target, decay
+        self.register_buffer("beta", torch.tensor(1.0))
+        self.register_buffer("nonzeros", torch.tensor(1.0))
+
+    def value(self, unary: Tensor) -> float:
+        """λ for costs (P, B, B); the slope of the Hamming loss has norm 1 a problem, whatever B is."""
+        return float(self.beta * unary.detach().norm() / len(unary) ** 0.5)
+
+    def update(self, matching: Tensor, target: Tensor) -> None:
+        """Adapt β to matchings and targets, (S, P, B) int64 each."""
+        differing = 2.0 * (matching != target).sum(-1).float().mean()
+        self.nonzeros.mul_(self.decay).add_((1 - self.decay) * differing.to(self.nonzeros))
+        self.beta.add_(torch.where(self.nonzeros < self.target, self.step, -self.step)).clamp_(min=0.0)
 
 
 def with_gradient_of(value: Tensor, function: Tensor) -> Tensor:

@@ -12,14 +12,18 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor
 
+from medgraph.alignment.chunks import in_chunks
 from medgraph.alignment.diagnostics import cosine_terms
 from medgraph.alignment.gnn import GraphEncoder
 from medgraph.alignment.gradients import (
+    AdaptiveLambda,
     gumbel,
     match_accuracy,
     nearest_target,
     perturb,
     solve_with_target,
+    straight_through,
+    sum_of_gamma,
     surrogate,
     with_gradient_of,
 )
@@ -27,11 +31,13 @@ from medgraph.alignment.graph import barycenter, knn, leave_one_out, standardize
 from medgraph.alignment.head import AlignmentHead, AlignmentInput, AlignmentOutput
 from medgraph.alignment.losses import hamming, same_content
 from medgraph.alignment.matching import SOLVERS, CosineEdgeCosts, MatchingProblem, Solver, solve
+from medgraph.alignment.sinkhorn import soft_match
 
 Preset = Literal["official", "paper", "corrected"]
 Target = Literal["pairwise", "leave_one_out", "barycenter"]
 Encoder = Literal["none", "official", "gcn", "graph_max", "graph_mean", "gat", "edge"]
-Gradient = Literal["closed_form", "imle", "blackbox"]
+Gradient = Literal["closed_form", "imle", "aimle", "blackbox", "straight_through", "entropic"]
+Noise = Literal["gumbel", "sum_of_gamma"]
 
 PRESETS: dict[str, dict[str, Any]] = {
     # The released code (its λ = 80 acts on the sum over six problems, here the mean is taken: 80 / 6).
@@ -102,9 +108,13 @@ class ExGraHead(AlignmentHead):
         noise: scale of the Gumbel noise on unary costs.
         edge_noise: scale of the Gumbel noise on edge costs (relative to w); above 0 needs (B·K)² numbers a problem.
         shared_noise: one draw of unary noise for all problems.
+        noise_kind: ``gumbel``, or ``sum_of_gamma`` as in I-MLE.
         num_samples: S, noise samples a step.
-        gradient: ``closed_form``, ``imle`` (a second solve with λ) or ``blackbox`` (the same without noise).
+        gradient: ``closed_form``, ``imle`` (a second solve with λ), ``aimle`` (λ adapts), ``blackbox`` (λ, no noise),
+            ``straight_through``, or ``entropic``: the loss is then the negative log-likelihood of a differentiable
+            soft matching, without noise.
         lam: λ; the gradient is (m' - m)/λ. 0 takes the number of nodes, which makes it a mean over nodes.
+        graph_size: cut larger batches into graphs of this size; 0 makes one graph of the batch.
         diagnostics: also solve without noise and with shuffled images, for the terms.
     """
 
@@ -144,6 +154,8 @@ class ExGraHead(AlignmentHead):
         num_samples: int | None = None,
         gradient: Gradient | None = None,
         lam: float | None = None,
+        noise_kind: Noise = "gumbel",
+        graph_size: int = 0,
         diagnostics: bool = True,
     ) -> None:
         given = {name: value for name, value in locals().items() if name in PRESETS["corrected"]}
@@ -153,12 +165,15 @@ class ExGraHead(AlignmentHead):
         self.preset = preset
         self.k = k
         self.solver = solver
+        self.noise_kind = noise_kind
+        self.graph_size = graph_size
         self.diagnostics = diagnostics
         for name, value in given.items():
             setattr(self, name, PRESETS[preset][name] if value is None else value)
         _choice("target", self.target, get_args(Target))
         _choice("encoder", self.encoder, get_args(Encoder))
         _choice("gradient", self.gradient, get_args(Gradient))
+        _choice("noise_kind", noise_kind, get_args(Noise))
         for name, minimum in (
             ("k", 1),
             ("num_samples", 1),
@@ -166,12 +181,14 @@ class ExGraHead(AlignmentHead):
             ("noise", 0),
             ("edge_noise", 0),
             ("lam", 0),
+            ("graph_size", 0),
         ):
             if getattr(self, name) < minimum:
                 raise ValueError(f"{name}={getattr(self, name)} is below its minimum {minimum}")
         if self.temperature <= 0:
             raise ValueError(f"temperature={self.temperature} must be positive; 0.1 is a good start")
         self.graph_encoder: GraphEncoder | None = None
+        self.adaptive = AdaptiveLambda() if self.gradient == "aimle" else None
 
     def setup(self, dim: int) -> None:
         """Create the graph encoder, 2·D² weights for ``gcn``, 4·D² for ``graph_max``.
@@ -203,19 +220,44 @@ class ExGraHead(AlignmentHead):
         if self.encoder != "none" and self.graph_encoder is None:
             raise RuntimeError("call setup(dim) before forward: the graph encoder depends on the node width")
         with torch.amp.autocast(nodes.image.pooled.device.type, enabled=False):
-            graphs = nodes.graphs().values()
-            views = torch.stack([graph.pooled.float() for graph in graphs])
-            ids = [graph.ids for graph in graphs]
-            if views.shape[1] < 2:
-                return AlignmentOutput(self._zero(views))
-            pairs = self.pairs(views, ids)
-            problem, encoded = self.problem(pairs, nodes.generator)
-            matching, target = self.sample(problem, pairs.positives, nodes.generator)
-            value = hamming(matching, pairs.positives).mean().to(views.device)
-            lam = self.lam or views.shape[1]
-            slope = surrogate(problem, matching, target) / lam + self._zero(views)
-            terms = self.diagnose(problem, encoded, pairs, views) if self.diagnostics else {}
-            return AlignmentOutput(with_gradient_of(value, slope), terms)
+            return in_chunks(self.one_graph, nodes, self.graph_size or max(1, len(nodes.image.pooled)))
+
+    def one_graph(self, nodes: AlignmentInput) -> AlignmentOutput:
+        """Compute the loss of one graph a view; see :meth:`forward`."""
+        graphs = nodes.graphs().values()
+        views = torch.stack([graph.pooled.float() for graph in graphs])
+        zero = 0.0 * (views.sum() + sum((p.sum() for p in self.parameters()), start=views.new_zeros(())))
+        if views.shape[1] < 2:  # nothing to match, but DDP needs a gradient for every parameter
+            return AlignmentOutput(zero)
+        pairs = self.pairs(views, [graph.ids for graph in graphs])
+        problem, cosines = self.problem(pairs, nodes.generator)
+        loss = self.loss(problem, pairs.positives, nodes.generator) + zero
+        return AlignmentOutput(loss, self.diagnose(problem, cosines, pairs, views) if self.diagnostics else {})
+
+    def loss(self, problem: MatchingProblem, positives: Tensor, generator: torch.Generator | None) -> Tensor:
+        """Compute the loss with the chosen gradient.
+
+        Args:
+            problem: P problems, differentiable.
+            positives: (P, B, B) bool.
+            generator: source of the noise.
+
+        Returns:
+            Scalar.
+        """
+        if self.gradient == "entropic":
+            plan = soft_match(problem).masked_fill(~positives, -torch.inf)
+            return -plan.logsumexp(-1).mean()
+        lam = self.lam or problem.unary.shape[-1]
+        if self.adaptive is not None:
+            lam = max(self.adaptive.value(problem.unary), 1e-6)
+        matching, target = self.sample(problem, positives, lam, generator)
+        if self.adaptive is not None and self.training:
+            self.adaptive.update(matching, target)
+        value = hamming(matching, positives).mean().to(problem.unary.device)
+        if self.gradient == "straight_through":
+            return with_gradient_of(value, straight_through(problem, positives))
+        return with_gradient_of(value, surrogate(problem, matching, target) / lam)
 
     def pairs(self, views: Tensor, ids: list[Tensor | None]) -> Pairs:
         """Choose what is matched to what.
@@ -278,35 +320,37 @@ class ExGraHead(AlignmentHead):
         return problem, cosines
 
     def sample(
-        self, problem: MatchingProblem, positives: Tensor, generator: torch.Generator | None
+        self, problem: MatchingProblem, positives: Tensor, lam: float, generator: torch.Generator | None
     ) -> tuple[Tensor, Tensor]:
         """Solve the problem under noise and find the targets.
 
         Args:
             problem: P problems.
             positives: (P, B, B) bool.
+            lam: λ of the second solve.
             generator: source of the noise.
 
         Returns:
             Matching and target, (S, P, B) int64 each.
         """
         num_problems, num_nodes, _ = problem.unary.shape
+        samples, edge_noise = self.num_samples, None
+        noise_shape = (samples, 1 if self.shared_noise else num_problems, num_nodes, num_nodes)
         if self.gradient == "blackbox":
-            samples, noise, edge_noise = 1, torch.zeros(1, 1, 1, 1), None
+            samples, noise = 1, torch.zeros(1, 1, 1, 1)
+        elif self.noise_kind == "sum_of_gamma":
+            noise = self.noise * sum_of_gamma(noise_shape, num_nodes, generator)
         else:
-            samples, edge_noise = self.num_samples, None
-            noise = self.noise * gumbel(
-                (samples, 1 if self.shared_noise else num_problems, num_nodes, num_nodes), generator
-            )
-            if problem.edges is not None and self.edge_noise:
-                num_edges = problem.edges.left[0].numel()
-                scale = self.edge_noise * self.edge_weight
-                edge_noise = scale * gumbel((samples, num_problems, num_edges, num_edges), generator)
+            noise = self.noise * gumbel(noise_shape, generator)
+        if self.gradient != "blackbox" and problem.edges is not None and self.edge_noise:
+            num_edges = problem.edges.left[0].numel()
+            scale = self.edge_noise * self.edge_weight
+            edge_noise = scale * gumbel((samples, num_problems, num_edges, num_edges), generator)
         noisy = perturb(problem, noise, edge_noise)
-        if self.gradient == "closed_form":
-            matching = solve(noisy, self.solver).view(samples, num_problems, num_nodes)
-            return matching, nearest_target(matching, positives)
-        return solve_with_target(noisy, positives, self.lam or num_nodes, self.solver)
+        if self.gradient in ("imle", "aimle", "blackbox"):
+            return solve_with_target(noisy, positives, lam, self.solver)
+        matching = solve(noisy, self.solver).view(samples, num_problems, num_nodes)
+        return matching, nearest_target(matching, positives)
 
     @torch.no_grad()
     def diagnose(self, problem: MatchingProblem, cosines: Tensor, pairs: Pairs, views: Tensor) -> dict[str, Tensor]:
@@ -334,10 +378,6 @@ class ExGraHead(AlignmentHead):
             "shuffled_accuracy": match_accuracy(leak[:, with_image], leak_pairs.positives[with_image]),
             "unmatched": (matching < 0).float().mean(),
         }
-
-    def _zero(self, views: Tensor) -> Tensor:
-        """Zero, connected to all inputs and parameters, so that DDP finds a gradient for each in every step."""
-        return 0.0 * (views.sum() + sum((p.sum() for p in self.parameters()), start=views.new_zeros(())))
 
 
 def _combinations(num_views: int) -> list[tuple[int, int]]:

@@ -3,7 +3,9 @@ from __future__ import annotations
 import pytest
 import torch
 
+from medgraph.alignment.chunks import in_chunks
 from medgraph.alignment.heads.exgra import PRESETS, ExGraHead
+from medgraph.alignment.heads.none import NoAlignmentHead
 
 
 def build(dim: int = 8, **options) -> ExGraHead:
@@ -137,6 +139,65 @@ def test_shared_edges_solve_both_directions(make_input):
 def test_wrong_options_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
         ExGraHead(**options)
+
+
+@pytest.mark.parametrize("gradient", ["imle", "aimle", "blackbox", "straight_through", "entropic"])
+@pytest.mark.parametrize("edge_weight", [0.0, 0.1])
+def test_a_step_along_every_gradient_brings_the_own_pairs_closer(gradient, edge_weight, make_input):
+    nodes = make_input(num_nodes=8, dim=16)
+    head = build(16, gradient=gradient, edge_weight=edge_weight, encoder="none")
+    output = head(nodes)
+    output.loss.backward()
+    graphs = nodes.graphs().values()
+    assert all(torch.isfinite(graph.pooled.grad).all() and graph.pooled.grad.abs().sum() > 0 for graph in graphs)
+    for graph in graphs:
+        graph.pooled = (graph.pooled - graph.pooled.grad / graph.pooled.grad.norm()).detach()
+    assert head(nodes).terms["cos_diag"] > output.terms["cos_diag"]
+
+
+def test_adaptive_lambda_falls_while_targets_differ_a_lot(make_input):
+    head = build(gradient="aimle")
+    before = head.adaptive.beta.item()
+    head(make_input(num_nodes=8))
+    assert head.adaptive.beta.item() < before
+    assert "adaptive.beta" in head.state_dict()
+    head.eval()
+    beta = head.adaptive.beta.clone()
+    head(make_input(num_nodes=8))
+    assert torch.equal(head.adaptive.beta, beta)
+
+
+def test_sum_of_gamma_noise_is_another_noise(make_input):
+    losses = {kind: build(noise_kind=kind)(make_input()).loss.item() for kind in ("gumbel", "sum_of_gamma")}
+    assert all(0 <= loss <= 2 for loss in losses.values())
+
+
+def test_a_batch_in_chunks_is_the_average_of_its_graphs(make_input):
+    """Graphs of different chunks do not see each other."""
+    options = {"gradient": "blackbox", "lam": 6.0, "diagnostics": False}
+    whole = make_input(num_nodes=10)
+    loss = build(graph_size=5, **options)(whole).loss
+    loss.backward()
+    parts = []
+    for rows in (slice(0, 5), slice(5, 10)):
+        part = make_input(num_nodes=10)
+        for graph in part.graphs().values():
+            graph.pooled = graph.pooled.detach()[rows].requires_grad_()
+        parts.append((build(**options)(part).loss, part))
+    torch.testing.assert_close(loss, (parts[0][0] + parts[1][0]) / 2)
+    (0.5 * parts[1][0]).backward()
+    torch.testing.assert_close(whole.image.pooled.grad[5:], parts[1][1].image.pooled.grad)
+
+
+def test_chunks_are_even(make_input):
+    sizes = []
+
+    def count(nodes):
+        sizes.append(len(nodes.texts["answer"].mask))
+        return NoAlignmentHead()(nodes)
+
+    in_chunks(count, make_input(num_nodes=11, tokens=2, ids=torch.arange(11)), graph_size=4)
+    assert sizes == [4, 4, 3]
 
 
 def test_forgetting_setup_is_an_error(make_input):
