@@ -96,8 +96,39 @@ def cluster_bootstrap(
     Returns:
         The interval; NaN ends with fewer than two images.
     """
-    sums, counts = _cluster_sums(np.asarray(scores, dtype=np.float64), clusters)
-    return _percentile(_resampled_means(sums, counts, rng, resamples), len(sums), level)
+    means = resampled_means(scores, clusters, rng, resamples)
+    return _percentile(means, len(set(clusters)), level)
+
+
+def resampled_means(
+    scores: npt.ArrayLike, clusters: Sequence[str], rng: np.random.Generator, resamples: int = RESAMPLES
+) -> Floats:
+    """Means of the scores when whole images are drawn with replacement.
+
+    Args:
+        scores: (N,) points of the questions.
+        clusters: (N,) image of each question.
+        rng: source of the draws.
+        resamples: number of draws.
+
+    Returns:
+        (resamples,) means.
+
+    Raises:
+        ValueError: if the lengths differ or are zero.
+    """
+    values = np.asarray(scores, dtype=np.float64)
+    if len(values) != len(clusters) or not len(values):
+        raise ValueError(f"scores and clusters need equal, non-zero lengths, got {len(values)} and {len(clusters)}")
+    _, index = np.unique(np.asarray(clusters), return_inverse=True)
+    sums, counts = np.bincount(index, weights=values), np.bincount(index)
+    m = len(sums)
+    means = np.empty(resamples)
+    block = max(1, 2_000_000 // m)
+    for start in range(0, resamples, block):
+        drawn = rng.integers(0, m, size=(min(block, resamples - start), m))
+        means[start : start + block] = sums[drawn].sum(1) / counts[drawn].sum(1)
+    return means
 
 
 def macro_bootstrap(
@@ -251,24 +282,6 @@ def _sign_test(plus: int, minus: int) -> float:
     from scipy import stats
 
     return float(stats.binomtest(plus, plus + minus).pvalue) if plus + minus else 1.0
-
-
-def _cluster_sums(scores: Floats, clusters: Sequence[str]) -> tuple[Floats, Floats]:
-    """Sum of scores and number of questions of each cluster, (M,) each."""
-    if len(scores) != len(clusters) or not len(scores):
-        raise ValueError(f"scores and clusters need equal, non-zero lengths, got {len(scores)} and {len(clusters)}")
-    _, index = np.unique(np.asarray(clusters), return_inverse=True)
-    return np.bincount(index, weights=scores).astype(np.float64), np.bincount(index).astype(np.float64)
-
-
-def _resampled_means(sums: Floats, counts: Floats, rng: np.random.Generator, resamples: int) -> Floats:
-    m = len(sums)
-    means = np.empty(resamples)
-    block = max(1, 2_000_000 // m)
-    for start in range(0, resamples, block):
-        drawn = rng.integers(0, m, size=(min(block, resamples - start), m))
-        means[start : start + block] = sums[drawn].sum(1) / counts[drawn].sum(1)
-    return means
 
 
 def _percentile(means: Floats, clusters: int, level: float) -> Interval:
