@@ -14,9 +14,16 @@ Head = TypeVar("Head", bound="type[AlignmentHead]")
 
 #: Head name → ``"module:Class"``.
 HEADS: dict[str, str] = {
+    "convirt": "medgraph.alignment.heads.convirt:ConVIRTHead",
     "exgra": "medgraph.alignment.heads.exgra:ExGraHead",
     "infonce": "medgraph.alignment.heads.infonce:InfoNCEHead",
+    "logra": "medgraph.alignment.heads.logra:LoGraHead",
     "none": "medgraph.alignment.heads.none:NoAlignmentHead",
+    "ot": "medgraph.alignment.heads.ot:TokenOTHead",
+    "siglip": "medgraph.alignment.heads.siglip:SigLIPHead",
+    "soft_infonce": "medgraph.alignment.heads.soft_infonce:SoftInfoNCEHead",
+    "surgvlp": "medgraph.alignment.heads.surgvlp:SurgVLPHead",
+    "uot": "medgraph.alignment.heads.uot:TokenUOTHead",
 }
 
 

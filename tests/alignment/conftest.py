@@ -42,7 +42,7 @@ def make_input() -> Callable[..., AlignmentInput]:
             pooled = scale * torch.randn(num_nodes, dim, generator=generator)
             words = mask = None
             if tokens:
-                words = torch.randn(num_nodes, tokens, dim, generator=generator)
+                words = torch.randn(num_nodes, tokens, dim, generator=generator).requires_grad_()
                 mask = torch.arange(tokens) < torch.randint(1, tokens + 1, (num_nodes, 1), generator=generator)
             return NodeSet(pooled.requires_grad_(), words, mask, ids)
 

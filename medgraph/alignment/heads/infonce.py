@@ -5,21 +5,16 @@ Letters: B nodes, D width.
 
 from __future__ import annotations
 
-import math
-
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from medgraph.alignment.diagnostics import cosine_terms
 from medgraph.alignment.graph import standardize
-from medgraph.alignment.head import AlignmentHead, AlignmentInput, AlignmentOutput
-from medgraph.alignment.losses import same_content
-
-MAX_SCALE = 100.0  # cap of the inverse temperature, as in CLIP
+from medgraph.alignment.head import NodeSet
+from medgraph.alignment.heads.base import ImageTextHead, LearntScale
 
 
-class InfoNCEHead(AlignmentHead):
+class InfoNCEHead(ImageTextHead):
     r"""Classify, for every image, its own text among those of the batch, and the other way round.
 
     .. math:: L = -\tfrac{1}{2B} \sum_i \Big[ \log \frac{e^{s_{ii}/\tau}}{\sum_{j} e^{s_{ij}/\tau}}
@@ -43,37 +38,17 @@ class InfoNCEHead(AlignmentHead):
         center: bool = True,
     ) -> None:
         super().__init__()
-        if temperature <= 0:
-            raise ValueError(f"temperature={temperature} must be positive; 0.1 is a good start")
         self.temperature = temperature
         self.learn_temperature = learn_temperature
         self.symmetric = symmetric
         self.center = center
-        log_scale = torch.tensor(-math.log(temperature))
-        self.log_scale = nn.Parameter(log_scale, requires_grad=learn_temperature)
+        self.scale = LearntScale(temperature, learn_temperature)
 
-    def forward(self, nodes: AlignmentInput) -> AlignmentOutput:
-        """Compute the loss.
-
-        Args:
-            nodes: image (B, D) and at least one text view (B, D).
-
-        Returns:
-            Loss; terms ``temperature``, ``match_accuracy`` (image → text), ``cos_diag``, ``cos_off``.
-        """
-        with torch.amp.autocast(nodes.image.pooled.device.type, enabled=False):
-            scale = self.log_scale.float().exp().clamp(max=MAX_SCALE)
-            normalize = standardize if self.center else F.normalize
-            image = normalize(nodes.image.pooled.float())
-            losses, cosines, positives = [], [], []
-            for text in nodes.texts.values():
-                cosine = image @ normalize(text.pooled.float()).T
-                same = same_content(len(image), nodes.image.ids, text.ids, device=image.device)
-                losses.append(info_nce(scale * cosine, same, self.symmetric))
-                cosines.append(cosine.detach())
-                positives.append(same)
-            terms = {"temperature": 1 / scale.detach()} | cosine_terms(torch.stack(cosines), torch.stack(positives))
-            return AlignmentOutput(torch.stack(losses).mean(), terms)
+    def pair_loss(self, image: NodeSet, text: NodeSet, same: Tensor) -> tuple[Tensor, Tensor]:
+        """See :class:`ImageTextHead`."""
+        normalize = standardize if self.center else F.normalize
+        cosines = normalize(image.pooled) @ normalize(text.pooled).T
+        return info_nce(self.scale(cosines), same, self.symmetric), cosines
 
 
 def info_nce(logits: Tensor, same: Tensor, symmetric: bool = True) -> Tensor:
@@ -87,8 +62,13 @@ def info_nce(logits: Tensor, same: Tensor, symmetric: bool = True) -> Tensor:
     Returns:
         Scalar ≥ 0.
     """
-    duplicate = same & ~torch.eye(len(same), dtype=torch.bool, device=same.device)
-    logits = logits.masked_fill(duplicate, -torch.inf)
+    logits = without_duplicates(logits, same)
     target = torch.arange(len(logits), device=logits.device)
     rows = F.cross_entropy(logits, target)
     return (rows + F.cross_entropy(logits.T, target)) / 2 if symmetric else rows
+
+
+def without_duplicates(logits: Tensor, same: Tensor) -> Tensor:
+    """Set the logits of duplicates other than the sample itself to minus infinity: (B, B) → (B, B)."""
+    duplicate = same & ~torch.eye(len(same), dtype=torch.bool, device=same.device)
+    return logits.masked_fill(duplicate, -torch.inf)

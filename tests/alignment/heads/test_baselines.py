@@ -1,0 +1,139 @@
+"""Formulas of the rival losses against slow references."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from scipy.optimize import linprog
+
+from medgraph.alignment.heads.base import tokens_of
+from medgraph.alignment.heads.convirt import ConVIRTHead
+from medgraph.alignment.heads.logra import LoGraHead
+from medgraph.alignment.heads.ot import TokenOTHead, transport
+from medgraph.alignment.heads.siglip import SigLIPHead
+from medgraph.alignment.heads.soft_infonce import SoftInfoNCEHead
+from medgraph.alignment.heads.surgvlp import SurgVLPHead, mil_nce
+from medgraph.alignment.heads.uot import TokenUOTHead
+from medgraph.alignment.losses import same_content
+
+
+def cosines(nodes, name="answer"):
+    return F.normalize(nodes.image.pooled.detach(), dim=-1) @ F.normalize(nodes.texts[name].pooled.detach(), dim=-1).T
+
+
+def test_siglip_is_its_formula(make_input):
+    nodes = make_input(num_nodes=4, texts=("answer",))
+    scores = cosines(nodes) / 0.5 - 2.0
+    expected = 0.0
+    for i in range(4):
+        for j in range(4):
+            sign = 1 if i == j else -1
+            expected += math.log(1 + math.exp(-sign * scores[i, j].item())) / 4
+    assert SigLIPHead(temperature=0.5, bias=-2.0)(nodes).loss.item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_siglip_leaves_duplicates_out(make_input):
+    nodes = make_input(num_nodes=2, texts=("answer",), ids=torch.tensor([3, 3]))
+    own = -F.logsigmoid(cosines(nodes).diagonal() / 0.1 - 10).mean()
+    torch.testing.assert_close(SigLIPHead()(nodes).loss.detach(), own)
+
+
+def test_soft_targets_are_a_mixture(make_input):
+    nodes = make_input(num_nodes=5, texts=("answer",))
+    image, text = (F.normalize(g.pooled.detach() - g.pooled.detach().mean(0), dim=-1) for g in nodes.graphs().values())
+    target = 0.7 * torch.eye(5) + 0.3 * (text @ text.T / 0.1).softmax(-1)
+    logits = image @ text.T / 0.1
+    expected = -0.5 * ((target * logits.log_softmax(-1)).sum(-1) + (target * logits.T.log_softmax(-1)).sum(-1)).mean()
+    torch.testing.assert_close(SoftInfoNCEHead()(nodes).loss.detach(), expected)
+
+
+def test_convirt_weighs_the_directions(make_input):
+    nodes = make_input(num_nodes=4, texts=("answer",))
+    losses = []
+    for weight in (1.0, 0.0, 0.75):
+        torch.manual_seed(0)
+        head = ConVIRTHead(image_weight=weight, projection=16)
+        head.setup(8)
+        losses.append(head(nodes).loss.item())
+    assert losses[0] != pytest.approx(losses[1])
+    assert losses[2] == pytest.approx(0.75 * losses[0] + 0.25 * losses[1], rel=1e-5)
+
+
+def test_mil_nce_accepts_any_text_of_the_bag():
+    logits = torch.tensor([[[9.0, 0.0], [0.0, 0.0]], [[0.0, 0.0], [0.0, 9.0]]])  # each image fits one of its two texts
+    same = same_content(2)
+    expected = -math.log((math.exp(9) + 1) / (math.exp(9) + 3))
+    assert mil_nce(logits, same).item() == pytest.approx(expected, rel=1e-2)
+
+
+def test_surgvlp_with_one_text_is_infonce(make_input):
+    terms = SurgVLPHead()(make_input(texts=("answer",))).terms
+    assert terms["mil_nce"].item() == 0
+    assert terms["infonce"].item() > 0
+
+
+def test_transport_is_the_linear_programme_for_small_epsilon():
+    cost = torch.rand(1, 1, 4, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    rows, columns = torch.tensor([[True, True, True, False]]), torch.tensor([[True, True, True]])
+    plan = transport(cost, rows, columns, epsilon=0.005, iterations=2000)[0, 0]
+    equal = np.zeros((7, 12))
+    for t in range(4):
+        equal[t, 3 * t : 3 * t + 3] = 1
+    for u in range(3):
+        equal[4 + u, u::3] = 1
+    exact = linprog(cost.flatten().numpy(), A_eq=equal, b_eq=[1 / 3, 1 / 3, 1 / 3, 0, 1 / 3, 1 / 3, 1 / 3]).fun
+    assert (plan * cost[0, 0]).sum().item() == pytest.approx(exact, abs=2e-3)
+    assert plan[3].sum() == 0
+    torch.testing.assert_close(plan.sum(0), torch.full((3,), 1 / 3, dtype=torch.float64))
+
+
+def test_unbalanced_transport_meets_its_optimality_conditions():
+    """At the optimum C + ε log T + ρ log(T1 / a) + ρ log(Tᵀ1 / b) = 0."""
+    cost = torch.rand(1, 1, 3, 4, dtype=torch.float64)
+    masks = torch.ones(1, 3, dtype=torch.bool), torch.ones(1, 4, dtype=torch.bool)
+    plan = transport(cost, *masks, epsilon=0.1, iterations=500, mass_penalty=0.5)[0, 0]
+    slope = cost[0, 0] + 0.1 * plan.log()
+    slope = slope + 0.5 * (3 * plan.sum(1, keepdim=True)).log() + 0.5 * (4 * plan.sum(0, keepdim=True)).log()
+    torch.testing.assert_close(slope, torch.zeros_like(slope), atol=1e-8, rtol=0)
+
+
+@pytest.mark.parametrize("head", [TokenOTHead, TokenUOTHead])
+def test_padding_does_not_matter(head, make_input):
+    nodes = make_input(num_nodes=3, tokens=5, texts=("answer",))
+    loss = head()(nodes).loss
+    for graph in nodes.graphs().values():
+        graph.tokens = graph.tokens.detach().masked_fill(~graph.mask.unsqueeze(-1), 7.0)
+    torch.testing.assert_close(head()(nodes).loss, loss)
+
+
+def test_a_node_without_tokens_is_its_own_token(make_input):
+    tokens, mask = tokens_of(make_input(num_nodes=3).image)
+    assert tokens.shape == (3, 1, 8)
+    assert mask.all()
+
+
+def test_logra_matches_all_pairs_of_views():
+    head = LoGraHead(encoder="none")
+    pairs = head.pairs(torch.randn(3, 6, 8), [None] * 3)
+    assert list(zip(pairs.left, pairs.right, strict=True)) == [(0, 1), (0, 2), (1, 2)]
+    assert LoGraHead(**head.options()).options() == head.options()
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: SoftInfoNCEHead(softness=2.0), "softness=2.0"),
+        (lambda: SigLIPHead(temperature=0.0), "temperature=0.0"),
+        (lambda: ConVIRTHead(image_weight=-1.0), "image_weight=-1.0"),
+        (lambda: ConVIRTHead(temperature=0.0), "temperature=0.0"),
+        (lambda: TokenOTHead(epsilon=0.0), "epsilon=0.0"),
+        (lambda: TokenUOTHead(mass_penalty=0.0), "mass_penalty=0.0"),
+    ],
+)
+def test_wrong_options_are_refused(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
