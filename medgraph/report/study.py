@@ -64,7 +64,7 @@ def write_study_report(
             "contents": _CONTENTS,
             "study": study,
             "warnings": _warnings(study, full_data),
-            "notes": list(notes),
+            "notes": [*_reached(study, full_data), *notes],
             "forests": [*_forests(study), *_strips(study)],
             "curves": _curves(runs),
         },
@@ -120,6 +120,11 @@ def _warnings(study: Study, full_data: str | None) -> list[str]:
             "told from the luck of a seed."
         )
     return warnings
+
+
+def _reached(study: Study, full_data: str | None) -> list[str]:
+    plateau = study.plateaus.get(full_data or "")
+    return [f"{full_data}: {plateau.sentence}"] if plateau and plateau.verdict == "plateau" else []
 
 
 def _forests(study: Study) -> list[Picture]:

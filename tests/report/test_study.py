@@ -44,6 +44,12 @@ def test_study_report_table_and_plateau(runs, tmp_path):
     assert "strict protocol" in (tmp_path / "comparison.tex").read_text()
 
 
+def test_a_plateau_is_said_at_the_top(runs, tmp_path):
+    text = write_study_report(tmp_path, runs, "LM 10 %", full_data="LM 10 %").read_text()
+    assert "<p>LM 10\u202f%: Plateau reached" in text
+    assert "has not been shown" not in text
+
+
 def test_a_study_without_curves_says_that_nothing_is_known(runs, tmp_path):
     bare = [StudyRun(arm=run.arm, seed=run.seed, results=run.results) for run in runs]
     text = write_study_report(tmp_path, bare, "LM 10 %", full_data="LM 100 %").read_text()
