@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 
 from medgraph.evaluation.plateau import CurvePoint, judge_plateau
 from medgraph.evaluation.results import Results
-from medgraph.evaluation.statistics import Interval
+from medgraph.evaluation.statistics import Interval, detectable_difference
 from medgraph.report import plots
 from medgraph.report.inputs import Metrics, Reference, RunFiles, read_references, read_run
 from medgraph.report.page import Picture, picture, write_page
@@ -71,6 +71,7 @@ def write_report(run_dir: str | Path, references: str | Path | None = None) -> P
             "headline": headline(files.results) if files.results else "",
             "warnings": _warnings(files),
             "result_figures": _result_figures(files.results),
+            "power": _power(files.results),
             "reference_rows": rows,
             "reference_figures": _reference_figures(rows),
             "breakdowns": _dots(files.results, _BREAKDOWNS),
@@ -117,6 +118,17 @@ def _warnings(files: RunFiles) -> list[str]:
                     "this result is no evidence that the image was used."
                 )
     return warnings
+
+
+def _power(results: Results | None) -> str:
+    """Smallest paired difference that the test questions of each split can show."""
+    if not results:
+        return ""
+    sizes = {split: results.get(split).overall.n for split in results.splits}
+    return "; ".join(
+        f"{split_name(split).lower()} {100 * detectable_difference(n):.1f} points (n = {n:,})"
+        for split, n in sizes.items()
+    )
 
 
 def _result_figures(results: Results | None) -> list[Picture]:
