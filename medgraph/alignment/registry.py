@@ -18,12 +18,14 @@ HEADS: dict[str, str] = {
     "exgra": "medgraph.alignment.heads.exgra:ExGraHead",
     "infonce": "medgraph.alignment.heads.infonce:InfoNCEHead",
     "logra": "medgraph.alignment.heads.logra:LoGraHead",
+    "mgca": "medgraph.alignment.heads.mgca:MGCAHead",
     "none": "medgraph.alignment.heads.none:NoAlignmentHead",
     "ot": "medgraph.alignment.heads.ot:TokenOTHead",
     "siglip": "medgraph.alignment.heads.siglip:SigLIPHead",
     "soft_infonce": "medgraph.alignment.heads.soft_infonce:SoftInfoNCEHead",
     "surgvlp": "medgraph.alignment.heads.surgvlp:SurgVLPHead",
     "uot": "medgraph.alignment.heads.uot:TokenUOTHead",
+    "vlap": "medgraph.alignment.heads.vlap:VLAPHead",
 }
 
 

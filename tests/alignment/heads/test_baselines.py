@@ -11,13 +11,16 @@ import torch.nn.functional as F
 from scipy.optimize import linprog
 
 from medgraph.alignment.heads.base import tokens_of
+from medgraph.alignment.heads.codes import balanced_codes, swapped_prediction
 from medgraph.alignment.heads.convirt import ConVIRTHead
 from medgraph.alignment.heads.logra import LoGraHead
+from medgraph.alignment.heads.mgca import MGCAHead, cross_attention_loss
 from medgraph.alignment.heads.ot import TokenOTHead, transport
 from medgraph.alignment.heads.siglip import SigLIPHead
 from medgraph.alignment.heads.soft_infonce import SoftInfoNCEHead
 from medgraph.alignment.heads.surgvlp import SurgVLPHead, mil_nce
 from medgraph.alignment.heads.uot import TokenUOTHead
+from medgraph.alignment.heads.vlap import VLAPHead
 from medgraph.alignment.losses import same_content
 
 
@@ -116,6 +119,55 @@ def test_a_node_without_tokens_is_its_own_token(make_input):
     assert mask.all()
 
 
+def test_codes_are_balanced_and_follow_the_prior():
+    scores = torch.randn(64, 4, dtype=torch.float64)
+    codes = balanced_codes(scores, epsilon=0.5, iterations=200)
+    torch.testing.assert_close(codes.sum(1), torch.ones(64, dtype=torch.float64))
+    torch.testing.assert_close(codes.mean(0), torch.full((4,), 0.25, dtype=torch.float64))
+    prior = torch.tensor([0.7, 0.1, 0.1, 0.1], dtype=torch.float64)
+    torch.testing.assert_close(balanced_codes(scores, 0.5, 200, prior).mean(0), prior)
+
+
+def test_swapped_prediction_is_the_entropy_where_both_sides_agree():
+    scores = torch.randn(5, 3)
+    codes = scores.softmax(1)
+    entropy = -(codes * codes.log()).sum(1).mean()
+    torch.testing.assert_close(swapped_prediction((scores, scores), (codes, codes), 1.0), entropy)
+
+
+def test_token_loss_ignores_padding_and_rewards_distinct_matches():
+    words = F.normalize(torch.eye(4)[None], dim=-1)
+    mask = torch.tensor([[True, True, True, False]])
+    sharp = cross_attention_loss(words, words, mask, mask, 0.1)
+    assert sharp < 0.01
+    other = words.clone()
+    other[0, 3] = 5.0
+    torch.testing.assert_close(cross_attention_loss(other, other, mask, mask, 0.1), sharp)
+    assert cross_attention_loss(words, words[:, :1].expand(1, 4, 4), mask, mask, 0.1) > 1.0
+
+
+def test_mgca_adds_up_its_terms(make_input):
+    nodes = make_input(num_nodes=5, tokens=3)
+    parts = []
+    for weights in ((1.0, 0.0, 0.0), (0.0, 0.7, 0.0), (0.0, 0.0, 0.5), (1.0, 0.7, 0.5)):
+        torch.manual_seed(0)
+        head = MGCAHead(*weights, num_prototypes=10)
+        head.setup(8)
+        parts.append(head(nodes).loss.item())
+    assert min(parts[:3]) > 0
+    assert sum(parts[:3]) == pytest.approx(parts[3], rel=1e-5)
+
+
+def test_vlap_takes_the_words_of_a_model(make_input):
+    head = VLAPHead()
+    head.setup(8)
+    anchors = head(make_input()).loss
+    head.set_words(torch.randn(20, 8), torch.arange(1, 21))
+    assert head.words.shape == (20, 8)
+    assert head.prior.sum().item() == pytest.approx(1.0)
+    assert head(make_input()).loss != anchors
+
+
 def test_logra_matches_all_pairs_of_views():
     head = LoGraHead(encoder="none")
     pairs = head.pairs(torch.randn(3, 6, 8), [None] * 3)
@@ -127,6 +179,9 @@ def test_logra_matches_all_pairs_of_views():
     ("make", "message"),
     [
         (lambda: SoftInfoNCEHead(softness=2.0), "softness=2.0"),
+        (lambda: MGCAHead(epsilon=0.0), "epsilon=0.0"),
+        (lambda: MGCAHead(num_prototypes=1), "num_prototypes=1"),
+        (lambda: VLAPHead(temperature=0.0), "temperature=0.0"),
         (lambda: SigLIPHead(temperature=0.0), "temperature=0.0"),
         (lambda: ConVIRTHead(image_weight=-1.0), "image_weight=-1.0"),
         (lambda: ConVIRTHead(temperature=0.0), "temperature=0.0"),
