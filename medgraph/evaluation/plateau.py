@@ -126,4 +126,5 @@ def _untested(reason: str) -> Plateau:
 
 
 def _points(share: float) -> str:
-    return f"{100 * share:.2g} points"
+    text = f"{100 * share:.2g}"
+    return f"{text} point" + "s" * (text != "1")

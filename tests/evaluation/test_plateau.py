@@ -33,7 +33,7 @@ def test_what_cannot_be_decided():
     assert "7 evaluations are too few" in judge_plateau(curve([0.5] * 7)).sentence
     small = judge_plateau(curve([0.5] * 8, n=50))
     assert small.verdict == "undecided"
-    assert "one of 50 questions is worth 2 points" in small.sentence
+    assert "one of 50 questions is worth 2 points, more than 1 point." in small.sentence
     assert judge_plateau(curve([0.5, 0.6] * 8)).verdict == "undecided"
     assert math.isnan(small.gain)
 
