@@ -17,7 +17,10 @@ from scipy import ndimage
 Box = tuple[float, float, float, float]
 
 Style = Literal["minigpt_v2", "decimal"]
-"""``minigpt_v2``: whole percent, ``{<12><30><55><80>}`` (arXiv:2310.09478); ``decimal``: ``[0.125,0.300,0.550,0.800]``."""
+"""``minigpt_v2`` (arXiv:2310.09478): whole percent, ``{<12><30><55><80>}``.
+
+``decimal``: shares with three decimals, ``[0.125,0.300,0.550,0.800]``.
+"""
 
 
 def mask_boxes(mask: npt.NDArray[np.integer], per: Literal["class", "component"] = "class") -> list[tuple[int, Box]]:

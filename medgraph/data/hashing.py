@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -45,7 +46,7 @@ def equal_files(paths: Iterable[str], root: Path) -> list[tuple[str, ...]]:
     """
     by_size: dict[int, list[str]] = {}
     for path in sorted(set(paths)):
-        by_size.setdefault((root / path).stat().st_size, []).append(path)
+        by_size.setdefault(os.path.getsize(os.path.join(root, path)), []).append(path)
     by_content: dict[str, list[str]] = {}
     for candidates in by_size.values():
         if len(candidates) > 1:

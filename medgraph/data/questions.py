@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 _OPTION = re.compile(r"^\s*([A-Z])\s*[:.)]\s*(.+?)\s*$")
 
@@ -23,7 +24,13 @@ def parse_choice(text: str) -> tuple[str, ...]:
         >>> parse_choice("What is it?\nA: Cyst\nB: Stone\nAnswer with the option's letter.")
         ('Cyst', 'Stone')
     """
-    matches = [match for line in text.splitlines()[1:] if (match := _OPTION.match(line))]
+    return _parse_options(text.partition("\n")[2])
+
+
+@lru_cache(maxsize=1 << 14)
+def _parse_options(text: str) -> tuple[str, ...]:
+    """Options in the lines after the question; remembered, because a subset has few orders of few labels."""
+    matches = [match for line in text.splitlines() if (match := _OPTION.match(line))]
     letters = "".join(match[1] for match in matches)
     options = tuple(match[2] for match in matches)
     if len(options) < 2:
@@ -35,6 +42,7 @@ def parse_choice(text: str) -> tuple[str, ...]:
     return options
 
 
+@lru_cache(maxsize=1 << 16)
 def same(text: str) -> str:
     """Form in which two spellings of one label are equal: lower case, single blanks, no blank around commas.
 

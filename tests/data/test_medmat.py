@@ -64,6 +64,17 @@ def test_test_sets_have_equally_many_images_of_every_label(make_release):
         assert len(set(counts.values())) == 1
 
 
+def test_test_images_with_a_label_that_training_lacks_are_left_out(make_release):
+    rare = {"COVID-19": 40, "Non-COVID": 40, "Rare": 1}
+    for seed in range(40):  # until the only image of the label is drawn for the test split
+        corpus = build(make_release({3: rare, 5: SUBSETS[5], 28: LUNG}), ood_subsets=["28"], seed=seed)
+        if corpus.notes.get("test images left out because no training image has their label"):
+            break
+    else:
+        pytest.fail("no seed draws the image for the test split")
+    assert not any(record.label == "Rare" for records in corpus.splits.values() for record in records)
+
+
 def test_adding_a_subset_moves_nothing(make_release):
     root = make_release({3: SUBSETS[3], 5: SUBSETS[5], 28: LUNG})
     few = build(root, ood_subsets=["3"])
