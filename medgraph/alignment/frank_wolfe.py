@@ -10,6 +10,7 @@ import numpy as np
 from medgraph.alignment.matching import Floats, Ints, MatchingProblem, lap, to_numpy, unary_costs
 
 TOLERANCE = 1e-9
+RELATIVE_GAP = 1e-3  # Frank-Wolfe stops where a step can gain less than this share of the objective; swaps do the rest
 
 
 class EdgeOperator:
@@ -139,7 +140,7 @@ def descend(unary: Floats, operator: EdgeOperator, partial: bool, max_iterations
     for _ in range(max_iterations):
         vertex = lap(gradient, partial)
         descent = linear + quadratic - paid(gradient, vertex)
-        going = descent > TOLERANCE
+        going = descent > np.maximum(TOLERANCE, RELATIVE_GAP * np.abs(best_value[active]))
         if not going.any():
             break
         active, vertex, gradient = active[going], vertex[going], gradient[going]

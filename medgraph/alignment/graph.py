@@ -67,8 +67,9 @@ def gather_nodes(nodes: Tensor, index: Tensor) -> Tensor:
     Returns:
         (G, …, D).
     """
-    flat = index.flatten(1).unsqueeze(-1).expand(-1, -1, nodes.shape[-1])
-    return nodes.gather(1, flat).reshape(*index.shape, nodes.shape[-1])
+    num_graphs, num_nodes, dim = nodes.shape
+    first = torch.arange(num_graphs, device=nodes.device).view(-1, *[1] * (index.ndim - 1)) * num_nodes
+    return nodes.reshape(-1, dim).index_select(0, (index + first).flatten()).view(*index.shape, dim)
 
 
 def barycenter(views: Tensor) -> Tensor:
