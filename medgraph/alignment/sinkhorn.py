@@ -33,8 +33,9 @@ def sinkhorn(scores: Tensor, iterations: int = 20, partial: bool = False) -> Ten
         (…, B, B) logarithm of the soft matching.
 
     Example:
-        >>> sinkhorn(torch.randn(4, 4)).exp().sum(1)
-        tensor([1.0000, 1.0000, 1.0000, 1.0000])
+        >>> sinkhorn(torch.tensor([[0.0, 3.0], [4.0, 7.0]])).exp()
+        tensor([[0.5000, 0.5000],
+                [0.5000, 0.5000]])
     """
     return _scale(scores, torch.zeros_like(scores[..., :1]), iterations, partial)[0]
 
