@@ -1,7 +1,9 @@
 """ExGra-Med on 10 % of the instruction data: LM loss plus multi-graph alignment.
 
-In stage 2 every batch forms three graphs (images, answers, extended answers) that are matched by quadratic assignment;
-gradients pass the solver by I-MLE.
+In stage 2 every batch forms three graphs (images, answers, extended answers). The default head is the corrected form of
+the method: each graph has its own k-NN edges, passes a 2-layer GCN and is matched to the barycenter of the others under
+Gumbel noise; the Hamming loss passes the solver by I-MLE in closed form. `alignment.preset=official` is the released
+variant with its quadratic assignment, `alignment.edge_weight=0.5` adds the edge term to the corrected one.
 Published for the 7B model (arXiv:2410.02615, average of open recall and closed accuracy):
 VQA-RAD 72.5 (open 66.0, closed 79.0), SLAKE 85.0, PathVQA 64.3.
 

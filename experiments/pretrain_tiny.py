@@ -19,6 +19,7 @@ import argparse
 import itertools
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -29,7 +30,7 @@ from torch.nn import functional as F
 from medgraph.config import PhantomConfig
 from medgraph.data import build_corpus
 from medgraph.data.collate import pad, stack_images
-from medgraph.data.conversation import ask, reply
+from medgraph.data.conversation import IGNORE, Encoded, ask, reply
 from medgraph.data.phantom import AREAS, FINDINGS, MODALITIES
 from medgraph.data.records import Corpus, Record
 from medgraph.models.build import TINY_IMAGE, TINY_PATCH, TINY_WIDTH, assets, tiny_llm, tiny_vision
@@ -76,12 +77,14 @@ def train(parameters: list[nn.Parameter], losses: Iterator[Tensor], steps: int, 
             print(f"{name} {step}/{steps}: loss {loss.item():.3f}", flush=True)
 
 
-def language_losses(llm: nn.Module, sequences: list[list[int]], batch: int) -> Iterator[Tensor]:
+def language_losses(llm: nn.Module, samples: list[Encoded], batch: int) -> Iterator[Tensor]:
     """Next-token losses of random batches, without end."""
     rng = np.random.default_rng(0)
     while True:
-        ids, mask = pad([sequences[i] for i in rng.integers(len(sequences), size=batch)], 0)
-        yield llm(input_ids=ids, attention_mask=mask.long(), labels=ids.masked_fill(~mask, -100)).loss
+        chosen = [samples[i] for i in rng.integers(len(samples), size=batch)]
+        ids, mask = pad([sample.ids for sample in chosen], 0)
+        labels, _ = pad([sample.labels for sample in chosen], IGNORE)
+        yield llm(input_ids=ids, attention_mask=mask.long(), labels=labels).loss
 
 
 def denoising_losses(tower: VisionTower, decoder: nn.Module, images: Tensor, batch: int) -> Iterator[Tensor]:
@@ -99,31 +102,39 @@ def denoising_losses(tower: VisionTower, decoder: nn.Module, images: Tensor, bat
         yield (predicted - target).square().mean(-1)[hidden.flatten(1)].mean()
 
 
-def reading_tasks(source: Corpus, end: str) -> list[str]:
-    """Conversations about a sentence in the place of the image."""
+def reading_tasks(source: Corpus, tokenizer: Any) -> list[Encoded]:
+    """Conversations about a sentence that stands in the place of the image; the answers are learnt."""
     images: dict[str, list[Record]] = {}
     for record in source.splits["train"]:
         images.setdefault(record.image_id, []).append(record)
     rng = np.random.default_rng(0)
-    texts = []
+    samples = []
     for records in images.values():
-        for _ in range(4):
-            order = [records[i] for i in rng.permutation(len(records))]
-            turns = f"{end}USER: ".join(f"{ask(record)} ASSISTANT: {reply(record)}" for record in order)
-            texts.append(f"USER: {order[0].extended}\n{turns}")
-    return texts
+        order = [records[i] for i in rng.permutation(len(records))]
+        ids = list(tokenizer(f"USER: {order[0].extended}\n")["input_ids"])
+        labels = [IGNORE] * len(ids)
+        for turn, record in enumerate(order):
+            question = tokenizer(f"{'USER: ' if turn else ''}{ask(record)} ASSISTANT:", add_special_tokens=False)[
+                "input_ids"
+            ]
+            answer = tokenizer(f" {reply(record)}{tokenizer.eos_token}", add_special_tokens=False)["input_ids"]
+            ids += question + answer
+            labels += [IGNORE] * len(question) + answer
+        samples.append(Encoded(ids, labels))
+    return samples
 
 
 def pretrain_language(out: Path, steps: int, images: int) -> None:
     """Train the tokenizer and the language model on the texts of phantoms."""
     texts = [text for kind in ("context", "paraphrase") for text in corpus_texts(corpus(kind, images))]
     tokenizer = train_tokenizer(texts)
-    texts += reading_tasks(corpus("context", images), tokenizer.eos_token)
     tokenizer.backend_tokenizer.save(str(out / "tokenizer.json"))
     print(f"tokenizer: {len(tokenizer)} tokens", flush=True)
+    samples = reading_tasks(corpus("context", 3 * images), tokenizer)
+    plain = tokenizer([f"{text}{tokenizer.eos_token}" for text in texts[:: max(1, len(texts) // images)]])["input_ids"]
+    samples += [Encoded(ids, ids) for ids in plain]
     llm = tiny_llm(len(tokenizer))
-    sequences = [[*ids, tokenizer.eos_token_id] for ids in tokenizer(texts)["input_ids"]]
-    train(list(llm.parameters()), language_losses(llm, sequences, 64), steps, 3e-3, "language model")
+    train(list(llm.parameters()), language_losses(llm, samples, 64), steps, 3e-3, "language model")
     _save(llm, out / "llm.safetensors")
 
 
@@ -144,16 +155,16 @@ def main() -> None:
     """Run both pre-trainings and save their weights."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--out", type=Path, default=assets())
-    parser.add_argument("--steps", type=int, default=1200, help="optimiser steps of each part")
+    parser.add_argument("--steps", type=int, help="optimiser steps of each part instead of the defaults")
     parser.add_argument("--images", type=int, default=6000, help="phantoms to pre-train on")
     parser.add_argument("--only", choices=("language", "vision"), help="pre-train one of the two")
     options = parser.parse_args()
     torch.set_num_threads(1)
     options.out.mkdir(parents=True, exist_ok=True)
-    for part, pretrain in (("language", pretrain_language), ("vision", pretrain_vision)):
+    for part, pretrain, steps in (("language", pretrain_language, 500), ("vision", pretrain_vision, 1200)):
         if options.only in (None, part):
             torch.manual_seed(0)
-            pretrain(options.out, options.steps, options.images)
+            pretrain(options.out, options.steps or steps, options.images)
 
 
 def _save(model: nn.Module, file: Path) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+FAILED = 1
+"""The command was right, but something stopped it: a full disk, a loss that is not finite, a run of a study."""
 USER_ERROR = 2
 """A mistake in the command, the configuration or the data."""
 INTERRUPTED = 130
@@ -17,31 +20,48 @@ TERMINATED = 143
 
 @contextmanager
 def user_errors() -> Iterator[None]:
-    """Turn mistakes of the user, Ctrl-C and SIGTERM into one line on standard error and an exit code.
+    """Turn what the user can act on, Ctrl-C and SIGTERM into one line on standard error and an exit code.
 
     Everything else keeps its traceback: it is a defect of the program. Blocks may be nested.
 
     Raises:
-        SystemExit: with `USER_ERROR`, `INTERRUPTED` or `TERMINATED`.
+        SystemExit: with `FAILED`, `USER_ERROR`, `INTERRUPTED` or `TERMINATED`.
     """
     try:
         yield
     except KeyboardInterrupt:
         fail("interrupted; run the same command again to continue", INTERRUPTED)
     except SystemExit as error:
-        # Lightning ends with code 0 after SIGTERM; after Ctrl-C it calls sys.exit(1) while it handles KeyboardInterrupt
-        if type(error).__name__ == "SIGTERMException":
+        if type(error).__name__ == "SIGTERMException":  # Lightning's, which would end with code 0
             fail("terminated; run the same command again to continue", TERMINATED)
-        if error.code == 1 and isinstance(error.__context__, KeyboardInterrupt):
-            fail("interrupted; run the same command again to continue", INTERRUPTED)
         raise
-    except ValueError as error:
-        from medgraph.config import ConfigError
-        from medgraph.data.errors import DataError
-
-        if not isinstance(error, ConfigError | DataError):
+    except Exception as error:
+        known = _explain(error)
+        if known is None:
             raise
-        fail(f"error: {error}", USER_ERROR)
+        message, code = known
+        fail(f"error: {message}", code)
+
+
+def _explain(error: Exception) -> tuple[str, int] | None:
+    """Message and exit code of an error that the user can act on; None for a defect of the program."""
+    if isinstance(error, OSError):
+        return _explain_os(error)
+    if isinstance(error, FloatingPointError) or type(error).__name__ == "JobsFailedError":
+        return str(error), FAILED
+    from medgraph.config import ConfigError
+    from medgraph.data.errors import DataError
+
+    return (str(error), USER_ERROR) if isinstance(error, ConfigError | DataError) else None
+
+
+def _explain_os(error: OSError) -> tuple[str, int] | None:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        where = f" to write {error.filename}" if error.filename else ""
+        return f"no space left on the disk{where}; make room and run the same command again", FAILED
+    if error.filename and isinstance(error, FileNotFoundError | PermissionError | NotADirectoryError):
+        return f"{error.filename}: {str(error.strerror).lower()}", USER_ERROR
+    return None
 
 
 def fail(message: str, code: int) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from medgraph.config.choices import data_config, head_config, model_config
 from medgraph.config.errors import ConfigError
-from medgraph.config.identity import config_hash, run_dir, to_dict, to_yaml
+from medgraph.config.identity import config_hash, identity, run_dir, to_dict, to_yaml
 from medgraph.config.parsing import parse
 from medgraph.config.schema import (
     DATA,
@@ -44,6 +44,7 @@ __all__ = [
     "config_hash",
     "data_config",
     "head_config",
+    "identity",
     "model_config",
     "parse",
     "run_dir",

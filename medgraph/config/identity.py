@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +24,19 @@ def to_yaml(config: ExperimentConfig) -> str:
     return OmegaConf.to_yaml(OmegaConf.create(to_dict(config)))
 
 
+def identity(content: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of a configuration that says what is computed: not where it is stored, nor threads or progress display.
+
+    Args:
+        content: a whole configuration as plain values.
+    """
+    trainer = {key: content["trainer"][key] for key in ("precision", "strategy", "devices", "num_nodes")}
+    return {**{key: value for key, value in content.items() if key != "run"}, "trainer": trainer}
+
+
 def config_hash(config: ExperimentConfig) -> str:
-    """8 hex digits that identify what is computed: where it is stored, hardware and progress display do not count."""
-    content = to_dict(config)
-    content.pop("run")
-    content["trainer"] = {key: content["trainer"][key] for key in ("precision", "strategy", "devices", "num_nodes")}
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:8]
+    """8 hex digits that identify what is computed."""
+    return hashlib.sha256(json.dumps(identity(to_dict(config)), sort_keys=True).encode()).hexdigest()[:8]
 
 
 def run_dir(config: ExperimentConfig) -> Path:

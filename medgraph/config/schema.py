@@ -33,9 +33,9 @@ class PhantomConfig(DataConfig):
     """Images of the fixed set that stage 3 fine-tunes on."""
     num_val: int = 200
     """Validation images."""
-    num_test: int = 500
+    num_test: int = 300
     """Test images of combinations that occur in training."""
-    num_ood: int = 500
+    num_ood: int = 300
     """Test images of held-out combinations."""
     questions_per_image: int = 3
     """Questions a record set asks about one image."""
@@ -167,7 +167,7 @@ class EvalConfig:
     limit: int | None = None
     """Questions per split; None: all."""
     controls: bool = True
-    """Also answer without the image, so that the report can show what the text alone gives away."""
+    """Also answer without the image and without a model: what the text and the answer statistics alone give away."""
 
 
 @dataclass

@@ -68,6 +68,11 @@ def validate(config: ExperimentConfig) -> None:
         for part in stage.train or ():
             if part not in _PARTS:
                 raise ConfigError(f"{name}.train={part}: expected parts out of {', '.join(_PARTS)}")
+        if stage.train is not None and not stage.train:
+            raise ConfigError(f"{name}.train is empty; to leave a stage out set {name}.steps=0")
+    if config.trainer.devices != 1 or config.trainer.num_nodes != 1:
+        raise ConfigError(f"trainer.devices={config.trainer.devices} trainer.num_nodes={config.trainer.num_nodes}: "
+                          "a run uses one device so far")  # fmt: skip
     _check_alignment(config)
 
 

@@ -39,8 +39,8 @@ class TokenBatch:
 
     def to(self, device: torch.device) -> TokenBatch:
         """Copy to a device."""
-        labels = None if self.labels is None else self.labels.to(device, non_blocking=True)
-        return TokenBatch(self.ids.to(device, non_blocking=True), self.mask.to(device, non_blocking=True), labels)
+        labels = None if self.labels is None else self.labels.to(device)
+        return TokenBatch(self.ids.to(device), self.mask.to(device), labels)
 
 
 @dataclass(slots=True)
@@ -68,12 +68,12 @@ class ConversationBatch:
     def to(self, device: torch.device) -> ConversationBatch:
         """Copy to a device; Lightning calls this."""
         return ConversationBatch(
-            images=self.images.to(device, non_blocking=True),
-            image_ids=self.image_ids.to(device, non_blocking=True),
+            images=self.images.to(device),
+            image_ids=self.image_ids.to(device),
             lm=self.lm.to(device),
             lm_extended=None if self.lm_extended is None else self.lm_extended.to(device),
             texts={view: text.to(device) for view, text in self.texts.items()},
-            text_ids={view: ids.to(device, non_blocking=True) for view, ids in self.text_ids.items()},
+            text_ids={view: ids.to(device) for view, ids in self.text_ids.items()},
             ids=self.ids,
         )
 
@@ -94,7 +94,7 @@ class QuestionBatch:
 
     def to(self, device: torch.device) -> QuestionBatch:
         """Copy to a device; Lightning calls this."""
-        images = None if self.images is None else self.images.to(device, non_blocking=True)
+        images = None if self.images is None else self.images.to(device)
         return QuestionBatch(images, self.prompts.to(device), self.records)
 
 

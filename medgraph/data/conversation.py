@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from medgraph.data.errors import DataError
 from medgraph.data.records import Record
 
 IGNORE = -100
@@ -79,7 +80,7 @@ def encode_prompt(tokenizer: Any, record: Record, image_tokens: int) -> list[int
     """Token ids of ``prompt(record)``; 0 image tokens ask without the image.
 
     Raises:
-        ValueError: if the question contains a special token; names the record.
+        DataError: if the question contains a special token; names the record.
     """
     _refuse_marks(tokenizer, record, ask(record))
     text = prompt(record, image=image_tokens > 0)
@@ -93,17 +94,19 @@ def encode_conversation(
 
     Args:
         tokenizer: a fast Hugging Face tokenizer with ``<image>`` among its special tokens and an end-of-text token.
-        records: the turns, in order; all about one image.
+        records: the turns, in order; all about one image. A turn whose answer an earlier turn has given is left out: it
+            would be copied, not seen.
         image_tokens: tokens of the image (at least 1).
         max_length: longest sequence in tokens.
         detail: ask for and answer with the extended answers.
 
     Raises:
-        ValueError: if an answer leaves no supervised token, a text contains a special token, or the sequence is too
+        DataError: if an answer leaves no supervised token, a text contains a special token, or the sequence is too
             long; names the record.
     """
     text, spans = f"USER: {IMAGE_MARK}\n", []
-    for turn, record in enumerate(records):
+    distinct = {record.answer: record for record in reversed(records)}
+    for turn, record in enumerate(record for record in records if distinct[record.answer] is record):
         text += f"{'USER: ' if turn else ''}{ask(record, detail)} ASSISTANT:"
         start = len(text)
         answer = reply(record, detail).strip()
@@ -116,7 +119,7 @@ def encode_conversation(
     for start, end, record, answer in spans:
         inside = [i for i, token_end in enumerate(ends) if start < token_end <= end]
         if not answer or not inside:
-            raise ValueError(
+            raise DataError(
                 f"record {record.id}: the answer {answer!r} leaves no supervised token; give it a "
                 f"non-empty {'extended' if detail else 'answer'}"
             )
@@ -124,7 +127,7 @@ def encode_conversation(
             labels[i] = ids[i]
     ids, labels = (_expand(tokenizer, sequence, image_tokens, ids) for sequence in (ids, labels))
     if len(ids) > max_length:
-        raise ValueError(
+        raise DataError(
             f"record {records[0].id}: {len(ids)} tokens with its image, model.max_length={max_length}; raise it, or "
             "lower the number of questions an image"
         )
@@ -132,16 +135,20 @@ def encode_conversation(
 
 
 def encode_answers(tokenizer: Any, records: Sequence[Record], max_length: int, extended: bool) -> list[int]:
-    """The text of a graph node: all answers of an image joined by ``". "`` (ExGra-Med, section 1.2 of the release)."""
-    text = ". ".join(record.extended if extended else record.answer for record in records)
-    return list(tokenizer(text, truncation=True, max_length=max_length)["input_ids"])
+    """The text of a graph node: the distinct answers of an image joined by ``". "`` (ExGra-Med, section 1.2).
+
+    In the order of the record ids, whatever the order of the turns, so that equal answers are equal texts.
+    """
+    ordered = sorted(records, key=lambda record: record.id)
+    answers = dict.fromkeys(record.extended if extended else record.answer for record in ordered)
+    return list(tokenizer(". ".join(answers), truncation=True, max_length=max_length)["input_ids"])
 
 
 def _refuse_marks(tokenizer: Any, record: Record, text: str) -> None:
     """A special token in the data would end an answer or ask for a second image."""
     for mark in tokenizer.all_special_tokens:
         if mark in text:
-            raise ValueError(f"record {record.id}: its text contains the special token {mark!r}; remove it: {text!r}")
+            raise DataError(f"record {record.id}: its text contains the special token {mark!r}; remove it: {text!r}")
 
 
 def _expand(tokenizer: Any, sequence: list[int], image_tokens: int, ids: list[int] | None = None) -> list[int]:

@@ -9,14 +9,15 @@ import lightning as L
 from torch.utils.data import DataLoader
 
 from medgraph.data.collate import Tokens, collate_conversations, collate_questions
+from medgraph.data.errors import DataError
 from medgraph.data.loading import ConversationDataset, EpochSampler, ImageCache, QuestionDataset
-from medgraph.data.records import Corpus, Record
+from medgraph.data.records import Corpus, Record, take_questions
 
 
 class VQADataModule(L.LightningDataModule):
     """Conversations of one split for training, questions of ``val`` for validation.
 
-    Its checkpoint state is the corpus' fingerprint, so that resuming on other data is refused, and the number of batches
+    Its checkpoint state is the corpus' fingerprint, so that other data is refused, and the number of batches
     of the epoch that were trained on. (A batch that an interrupt hits half way counts as not seen; a count kept by the
     loader would lose it.)
 
@@ -46,7 +47,7 @@ class VQADataModule(L.LightningDataModule):
         extended_lm: bool = False,
         num_workers: int = 0,
         eval_batch_size: int = 64,
-        val_limit: int = 300,
+        val_limit: int = 500,
     ) -> None:
         super().__init__()
         self.corpus, self.split, self.tokens, self.images = corpus, split, tokens, images
@@ -57,9 +58,9 @@ class VQADataModule(L.LightningDataModule):
             eval_batch_size,
         )
         self.views, self.extended_lm = views, extended_lm
-        self.validation: list[Record] = list(corpus.splits["val"])[:val_limit]
+        self.validation = take_questions(corpus.splits["val"], val_limit)
         self.dataset = ConversationDataset(corpus.splits[split], images, seed)
-        self._trained_batches = 0
+        self._fingerprint, self._trained_batches = corpus.fingerprint(), 0
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Shuffled conversations, from where the checkpoint left off."""
@@ -82,16 +83,16 @@ class VQADataModule(L.LightningDataModule):
         """What the data is, and how far into the epoch training has come."""
         assert self.trainer is not None
         progress: Any = self.trainer.fit_loop.epoch_loop.batch_progress.current
-        return {"data": self.corpus.fingerprint(), "batches": progress.processed}
+        return {"data": self._fingerprint, "batches": progress.processed}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Continue behind the batches that were trained on; refuse other data.
 
         Raises:
-            ValueError: if the corpus is not the one the checkpoint was trained on.
+            DataError: if the corpus is not the one the checkpoint was trained on.
         """
-        if state_dict["data"] != (found := self.corpus.fingerprint()):
-            raise ValueError(
+        if state_dict["data"] != (found := self._fingerprint):
+            raise DataError(
                 f"the checkpoint was trained on data {state_dict['data']}, the corpus now is {found}: restore the data "
                 "or start another run with run.name=…"
             )

@@ -8,6 +8,7 @@ import numpy as np
 import torch.distributed as dist
 from torch.utils.data import Dataset, Sampler
 
+from medgraph.config import ConfigError
 from medgraph.data.records import Corpus, Image, Record
 
 Key = tuple[int, int]
@@ -91,14 +92,14 @@ class EpochSampler(Sampler[Key]):
         skip_batches: batches of the first epoch that a checkpoint has already seen.
 
     Raises:
-        ValueError: if the data does not fill one batch on every rank.
+        ConfigError: if the data does not fill one batch on every rank.
     """
 
     def __init__(self, size: int, batch_size: int, seed: int, skip_batches: int = 0) -> None:
         self.rank, self.ranks = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
         self.num_batches = size // (batch_size * self.ranks)
         if self.num_batches == 0:
-            raise ValueError(
+            raise ConfigError(
                 f"{size} training images do not fill one batch of {batch_size} on {self.ranks} process(es); lower "
                 "batch_size or raise data.fraction"
             )

@@ -110,13 +110,28 @@ class Corpus:
     notes: Mapping[str, int] = field(default_factory=dict)
 
     def fingerprint(self) -> str:
-        """Hash of every record in every split (16 hex digits): two runs with equal values saw the same data."""
+        """Hash of every record in every split (16 hex digits): two runs with equal values read the same records.
+
+        Images count by their names, not their pixels.
+        """
         digest = hashlib.sha256()
         for name in sorted(self.splits):
             digest.update(f"\n[{name}]".encode())
             for record in self.splits[name]:
                 digest.update(repr(astuple(record)).encode())
         return digest.hexdigest()[:16]
+
+
+def take_questions(records: Sequence[Record], limit: int | None) -> list[Record]:
+    """Choose some records, the same ones each time and from all over the split (splits may be sorted by subset).
+
+    Args:
+        records: a split.
+        limit: how many at most; None takes all in their order.
+    """
+    if limit is None or limit >= len(records):
+        return list(records)
+    return sorted(records, key=lambda record: hashlib.sha256(record.id.encode()).digest())[:limit]
 
 
 def take_fraction(images: Iterable[str], fraction: float) -> set[str]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import hashlib
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -10,13 +12,13 @@ from typing import Any
 import torch
 from torch import nn
 
-from medgraph.config import ModelConfig
+from medgraph.config import ConfigError, ModelConfig
 from medgraph.models.medvlm import MedVLM
 from medgraph.models.projector import build_projector
 from medgraph.models.tokenizer import load_packaged_tokenizer, load_tokenizer, train_tokenizer
 from medgraph.models.vision import VisionTower, load_vision
 
-TINY_IMAGE, TINY_PATCH, TINY_WIDTH = 64, 8, 96
+TINY_IMAGE, TINY_PATCH, TINY_WIDTH = 64, 16, 96
 
 
 def tiny_vision() -> nn.Module:
@@ -32,6 +34,7 @@ def tiny_vision() -> nn.Module:
         patch_size=TINY_PATCH,
         hidden_dropout_prob=0.0,
         attention_probs_dropout_prob=0.0,
+        initializer_range=TINY_WIDTH**-0.5,
     )
     return ViTModel(config, add_pooling_layer=False)
 
@@ -50,6 +53,7 @@ def tiny_llm(vocab_size: int) -> nn.Module:
             num_key_value_heads=4,
             max_position_embeddings=1024,
             tie_word_embeddings=True,
+            initializer_range=TINY_WIDTH**-0.5,  # 0.02 is meant for widths in the thousands
             pad_token_id=0,
             bos_token_id=1,
             eos_token_id=2,
@@ -60,6 +64,16 @@ def tiny_llm(vocab_size: int) -> nn.Module:
 def assets() -> Path:
     """Folder of the tiny preset's packaged weights and tokenizer (made by experiments/pretrain_tiny.py)."""
     return Path(str(resources.files("medgraph.models") / "assets"))
+
+
+def assets_hash(config: ModelConfig) -> str | None:
+    """8 hex digits of the packaged weights that a configuration starts from; None if it uses none."""
+    if config.weights == "random" or "tiny" not in (config.vision, config.llm):
+        return None
+    digest = hashlib.sha256()
+    for file in sorted(assets().glob("*.*")):
+        digest.update(file.read_bytes())
+    return digest.hexdigest()[:8]
 
 
 def build_model(config: ModelConfig, texts: Iterable[str]) -> MedVLM:
@@ -80,10 +94,25 @@ def build_model(config: ModelConfig, texts: Iterable[str]) -> MedVLM:
             _load(tower, assets() / "vision.safetensors")
         vision = VisionTower(tower, config.vision_layer, (0.5,) * 3, (0.25,) * 3)
     else:
-        vision = load_vision(config.vision, config.vision_layer, random)
-    llm, tokenizer = _tiny_language(texts, random) if config.llm == "tiny" else _hub_language(config.llm, random)
+        with _names("model.vision", config.vision):
+            vision = load_vision(config.vision, config.vision_layer, random)
+    if config.llm == "tiny":
+        llm, tokenizer = _tiny_language(texts, random)
+    else:
+        with _names("model.llm", config.llm):
+            llm, tokenizer = _hub_language(config.llm, random)
     projector = build_projector(config.projector, vision.width, llm.get_input_embeddings().weight.shape[1])
     return MedVLM(vision, projector, llm, tokenizer).eval()
+
+
+@contextmanager
+def _names(key: str, value: str) -> Iterator[None]:
+    """Say which key led to a model that cannot be loaded."""
+    try:
+        yield
+    except OSError as error:
+        raise ConfigError(f"{key}={value}: not a local folder with a model, nor a name that could be loaded: "
+                          f"{str(error).strip().splitlines()[0]}") from error  # fmt: skip
 
 
 def _load(module: nn.Module, file: Path) -> None:
@@ -134,5 +163,5 @@ def _hub_language(name: str, random: bool) -> tuple[Any, Any]:
 
     tokenizer = load_tokenizer(name)
     if random:
-        return AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(name)), tokenizer
+        return AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(name), dtype=torch.float32), tokenizer
     return AutoModelForCausalLM.from_pretrained(name, dtype=torch.float32), tokenizer

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from transformers import GenerationConfig
 
 from medgraph.alignment.head import NodeSet
 from medgraph.data.collate import QuestionBatch, TokenBatch
@@ -61,7 +62,9 @@ class MedVLM(nn.Module):
 
     def _hidden(self, embeds: Tensor, mask: Tensor) -> Tensor:
         """Final hidden states (B, T, D) of the language model."""
-        return self.llm.get_decoder()(inputs_embeds=embeds, attention_mask=mask.long()).last_hidden_state  # type: ignore[operator]
+        decoder: Any = self.llm.get_decoder()  # type: ignore[operator]
+        hidden: Tensor = decoder(inputs_embeds=embeds, attention_mask=mask.long(), use_cache=False).last_hidden_state
+        return hidden
 
     def lm_loss(self, image_tokens: Tensor, batch: TokenBatch) -> Tensor:
         """Mean next-token cross entropy over the supervised tokens of the batch.
@@ -81,7 +84,7 @@ class MedVLM(nn.Module):
 
     def image_nodes(self, image_tokens: Tensor, ids: Tensor) -> NodeSet:
         """Graph nodes of images: the mean over the N projected tokens (ExGra-Med, arXiv:2410.02615)."""
-        return NodeSet(image_tokens.mean(1), image_tokens, None, ids)
+        return NodeSet(image_tokens.float().mean(1), image_tokens, None, ids)
 
     def text_nodes(self, batch: TokenBatch, ids: Tensor) -> NodeSet:
         """Graph nodes of texts: final hidden states of a text-only pass, averaged over real tokens.
@@ -89,8 +92,8 @@ class MedVLM(nn.Module):
         The release averages over padding as well; that makes a node depend on its batch companions.
         """
         hidden = self._hidden(self._embed(batch.ids, None), batch.mask)
-        weight = batch.mask.unsqueeze(-1).to(hidden.dtype)
-        return NodeSet((hidden * weight).sum(1) / weight.sum(1), hidden, batch.mask, ids)
+        weight = batch.mask.unsqueeze(-1).float()
+        return NodeSet((hidden.float() * weight).sum(1) / weight.sum(1), hidden, batch.mask, ids)
 
     @torch.no_grad()
     def generate(self, batch: QuestionBatch, max_new_tokens: int) -> list[str]:
@@ -105,10 +108,12 @@ class MedVLM(nn.Module):
         output = self.llm.generate(  # type: ignore[operator]
             inputs_embeds=self._embed(batch.prompts.ids, image_tokens),
             attention_mask=batch.prompts.mask.long(),
-            max_new_tokens=max_new_tokens,
-            do_sample=False,
-            eos_token_id=tokenizer.eos_token_id,
-            pad_token_id=tokenizer.pad_token_id,
+            generation_config=GenerationConfig(  # a new one: a checkpoint's own may sample or penalise repetition
+                max_new_tokens=max_new_tokens,
+                do_sample=False,
+                eos_token_id=tokenizer.eos_token_id,
+                pad_token_id=tokenizer.pad_token_id,
+            ),
         )
         return [text.strip() for text in tokenizer.batch_decode(output, skip_special_tokens=True)]
 

@@ -9,7 +9,7 @@ def build_projector(kind: str, width_in: int, width_out: int) -> nn.Sequential:
     """Build a projector that maps (…, width_in) to (…, width_out).
 
     Args:
-        kind: ``linear`` (LLaVA), or ``mlpNx_gelu`` with N >= 2 linear layers (LLaVA-1.5 uses ``mlp2x_gelu``).
+        kind: ``linear`` (LLaVA), or ``mlp2x_gelu`` (LLaVA-1.5), ``mlp3x_gelu`` ….
         width_in: features of the tower.
         width_out: features of the language model.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from medgraph.config import ConfigError
 from medgraph.data.conversation import IMAGE_MARK
 
 SPECIALS = ("<pad>", "<s>", "</s>", IMAGE_MARK)
@@ -68,15 +69,17 @@ def load_tokenizer(name: str) -> Any:
     """Load a Hugging Face tokenizer by hub name or local path and make it fit: ``<image>`` and a padding token.
 
     Raises:
-        ValueError: if the tokenizer is a slow one (no character offsets) or has no end-of-text token.
+        ConfigError: if the tokenizer is a slow one (no character offsets) or has no end-of-text token.
     """
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(name)
     if not tokenizer.is_fast:
-        raise ValueError(f"model.llm={name}: needs a fast tokenizer (tokenizer.json), labels are placed by its offsets")
+        raise ConfigError(
+            f"model.llm={name}: needs a fast tokenizer (tokenizer.json), labels are placed by its offsets"
+        )
     if tokenizer.eos_token is None:
-        raise ValueError(f"model.llm={name}: its tokenizer has no end-of-text token, answers could not end")
+        raise ConfigError(f"model.llm={name}: its tokenizer has no end-of-text token, answers could not end")
     tokenizer.add_special_tokens({"extra_special_tokens": [IMAGE_MARK]}, replace_extra_special_tokens=False)
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.unk_token or tokenizer.eos_token

@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from medgraph.config import ConfigError
+
 CLIP_MEAN, CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 
 
@@ -28,7 +30,8 @@ class VisionTower(nn.Module):
         std: three channel standard deviations.
 
     Raises:
-        ValueError: if the model has no list of blocks or the layer does not exist.
+        ConfigError: if the model has no list of blocks, the layer does not exist, or it returns fewer features than
+            patches.
     """
 
     mean: Tensor
@@ -45,10 +48,10 @@ class VisionTower(nn.Module):
         config: Any = model.config
         blocks = next((m for m in model.modules() if isinstance(m, nn.ModuleList) and len(m) > 1), None)
         if blocks is None:
-            raise ValueError(f"{type(model).__name__} has no list of transformer blocks, so no layer can be chosen")
+            raise ConfigError(f"{type(model).__name__} has no list of transformer blocks, so no layer can be chosen")
         keep = len(blocks) + 1 + layer
         if layer >= 0 or keep < 1:
-            raise ValueError(f"model.vision_layer={layer}: expected -{len(blocks)} to -1 for {len(blocks)} blocks")
+            raise ConfigError(f"model.vision_layer={layer}: expected -{len(blocks)} to -1 for {len(blocks)} blocks")
         del blocks[keep:]
         self.model, self.layer = model, layer
         self.image_size = int(config.image_size)
@@ -62,7 +65,13 @@ class VisionTower(nn.Module):
         image = torch.zeros(1, 3, self.image_size, self.image_size, dtype=torch.uint8, device=self.mean.device)
         parameters = list(self.model.parameters())
         with torch.enable_grad():
-            used = torch.autograd.grad(self(image).float().sum(), parameters, allow_unused=True)
+            features = self(image)
+            used = torch.autograd.grad(features.float().sum(), parameters, allow_unused=True)
+        if features.shape[1] != self.num_tokens:
+            raise ConfigError(
+                f"{type(self.model).__name__} returns {features.shape[1]} features for {self.num_tokens} patches; "
+                "towers that pool or merge patches are not supported"
+            )
         for parameter, gradient in zip(parameters, used, strict=True):
             parameter.requires_grad_(gradient is not None)
 
@@ -88,7 +97,10 @@ def load_vision(name: str, layer: int, random: bool) -> VisionTower:
     from transformers import AutoConfig, AutoModel
     from transformers.image_processing_base import ImageProcessingMixin
 
-    model = AutoModel.from_config(AutoConfig.from_pretrained(name)) if random else AutoModel.from_pretrained(name)
+    if random:
+        model = AutoModel.from_config(AutoConfig.from_pretrained(name), dtype=torch.float32)
+    else:
+        model = AutoModel.from_pretrained(name, dtype=torch.float32)
     try:
         processor, _ = ImageProcessingMixin.get_image_processor_dict(name)
     except OSError:

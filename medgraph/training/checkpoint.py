@@ -16,10 +16,14 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     """Writes to ``<file>.part`` and renames: a checkpoint is whole or absent, never torn."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
-        """Save atomically."""
-        part = f"{path}.part"
-        super().save_checkpoint(checkpoint, part, storage_options)
-        os.replace(part, path)
+        """Save atomically, straight to the disk it belongs to."""
+        part = Path(f"{path}.part")
+        part.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            torch.save(checkpoint, part)
+            os.replace(part, path)
+        finally:
+            part.unlink(missing_ok=True)
 
 
 def checkpoint_callback(folder: Path, every: int) -> ModelCheckpoint:
@@ -41,7 +45,7 @@ def newest_checkpoint(folder: Path) -> Path | None:
     found = sorted(folder.glob("step=*.ckpt"), key=lambda file: int(file.stem.partition("=")[2]), reverse=True)
     for file in found:
         try:
-            torch.load(file, map_location="cpu", weights_only=True)
+            torch.load(file, map_location="cpu", weights_only=True, mmap=True)
         except Exception as error:
             warnings.warn(f"{file} cannot be read ({type(error).__name__}); trying the one before", stacklevel=2)
             continue

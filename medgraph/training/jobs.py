@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
+import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -12,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
+
+from medgraph.console import TERMINATED
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +42,8 @@ class JobsFailedError(RuntimeError):
 def run_jobs(jobs: Sequence[Job], workers: int, console: Console) -> None:
     """Run the jobs that are not done, some at a time, each on one thread.
 
-    An interrupt is passed on to the running jobs, which save a checkpoint; running the same jobs again continues them.
+    Ctrl-C and SIGTERM are passed on to the running jobs, which save a checkpoint; running the same jobs again continues
+    them.
 
     Args:
         jobs: what to run, in order.
@@ -54,23 +59,30 @@ def run_jobs(jobs: Sequence[Job], workers: int, console: Console) -> None:
     todo = [job for job in jobs if not job.done.exists()]
     console.print(f"{len(jobs)} runs, {len(jobs) - len(todo)} finished before, {workers} at a time")
     running: set[subprocess.Popen[bytes]] = set()
-    stopped = False
+    stopped = threading.Event()
 
     def work(job: Job) -> tuple[Job, int, float]:
         start = time.perf_counter()
-        if stopped:
+        if stopped.is_set():
             return job, -signal.SIGTERM, 0.0
         job.log.parent.mkdir(parents=True, exist_ok=True)
         with job.log.open("w") as log:
             process = subprocess.Popen(
-                job.command, stdout=log, stderr=subprocess.STDOUT, env={**os.environ, "OMP_NUM_THREADS": "1"}
+                job.command,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, "OMP_NUM_THREADS": "1"},
+                start_new_session=True,  # Ctrl-C reaches this process alone, which passes it on once
             )
             running.add(process)
+            if stopped.is_set():
+                process.send_signal(signal.SIGINT)
             code = process.wait()
             running.discard(process)
         return job, code, time.perf_counter() - start
 
     failed: list[Job] = []
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
     with ThreadPoolExecutor(workers) as pool:
         futures = [pool.submit(work, job) for job in todo]
         try:
@@ -85,10 +97,12 @@ def run_jobs(jobs: Sequence[Job], workers: int, console: Console) -> None:
                 if code != 0:
                     failed.append(job)
         except BaseException:
-            stopped = True
+            stopped.set()
             for process in list(running):
                 process.send_signal(signal.SIGINT)
             raise
+        finally:
+            signal.signal(signal.SIGTERM, before)
     if failed:
         names = ", ".join(f"{job.name} ({job.log})" for job in failed)
         raise JobsFailedError(f"{len(failed)} of {len(jobs)} runs failed: {names}; run the same command to retry them")

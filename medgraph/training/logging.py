@@ -1,4 +1,4 @@
-"""What a run writes while it trains: ``metrics.csv``, one line a stage event on the terminal, throughput."""
+"""What a run writes while it trains: ``metrics.jsonl``, throughput, samples of answers."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
 from medgraph.data.collate import ConversationBatch, QuestionBatch
+from medgraph.training.rundir import write_text
 
 ROUTINE = (
     ".*does not have many workers.*",
@@ -56,10 +57,11 @@ class MetricsLogger(Logger):
         """There is one version: a resumed run continues it."""
         return ""
 
+    @rank_zero_only
     def forget_after(self, step: int) -> None:
         """Drop this stage's lines behind a checkpoint's step: they will be computed again."""
         lines = [line for line in read_metrics(self.file) if line["stage"] != self.stage or line["stage_step"] <= step]
-        self.file.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+        write_text(self.file, "".join(json.dumps(line) + "\n" for line in lines))
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
@@ -190,4 +192,3 @@ def quiet() -> None:
 
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
-    torch.set_float32_matmul_precision("high")

@@ -113,12 +113,15 @@ class StageModule(L.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Leave out what is frozen, keep all random states."""
-        frozen = {name for name, parameter in self.named_parameters() if not parameter.requires_grad}
+        named = self.named_parameters(remove_duplicate=False)  # tied weights have two names
+        frozen = {name for name, parameter in named if not parameter.requires_grad}
         checkpoint["state_dict"] = {k: v for k, v in checkpoint["state_dict"].items() if k not in frozen}
         checkpoint["random"] = {"noise": self.noise.get_state(), "torch": torch.get_rng_state()}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Restore the random states."""
+        """Restore the random states; a validation that was interrupted starts again from its first batch."""
+        validation = checkpoint["loops"]["fit_loop"]["epoch_loop.val_loop.batch_progress"]
+        validation["current"] = dict.fromkeys(validation["current"], 0)
         self.noise.set_state(checkpoint["random"]["noise"])
         torch.set_rng_state(checkpoint["random"]["torch"])
 

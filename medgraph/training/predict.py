@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -15,6 +15,7 @@ from medgraph.data.conversation import prompt
 from medgraph.data.datamodule import question_loader
 from medgraph.data.loading import ImageCache
 from medgraph.data.records import Record
+from medgraph.evaluation.controls import TrainingQuestion, model_free_controls
 from medgraph.evaluation.predictions import Prediction, PredictionWriter, read_predictions
 from medgraph.evaluation.scoring import strict_score
 from medgraph.models.medvlm import MedVLM
@@ -72,6 +73,23 @@ def predict(
                     )
                     if progress and task is not None:
                         progress.advance(task, len(answers))
+    return read_predictions(path)
+
+
+def add_controls(path: Path, train: Iterable[Record]) -> list[Prediction]:
+    """Append what needs no model (majority answer, nearest training question, always yes) to the predictions.
+
+    Args:
+        path: a complete ``predictions.jsonl``.
+        train: the records the model was trained on.
+
+    Returns:
+        All predictions of the file.
+    """
+    questions = [TrainingQuestion(r.question, r.answer, r.question_type, r.answer_type) for r in train]
+    with PredictionWriter(path) as writer:
+        controls = model_free_controls(questions, read_predictions(path))
+        writer.write([control for control in controls if control.key not in writer.done])
     return read_predictions(path)
 
 

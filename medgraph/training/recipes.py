@@ -20,7 +20,8 @@ class Recipe:
 
 
 PAPER = {
-    # ExGra-Med, arXiv:2410.02615, scripts of the release: 4 x 16 x 2, 4 x 16 and 2 x 32 samples a step
+    # ExGra-Med, arXiv:2410.02615: samples a device; the release has 4 devices x 2 accumulated batches in stage 1, 4
+    # devices in stage 2 and 2 in stage 3, and graphs of one device's samples
     "stage1": Recipe(batch_size=16, lr=2e-3, train=("projector",), epochs=1),
     "stage2": Recipe(batch_size=16, lr=2e-5, train=("projector", "llm"), epochs=3),
     "stage3": Recipe(batch_size=32, lr=4e-5, train=("projector", "llm"), epochs=15),
@@ -28,28 +29,33 @@ PAPER = {
 TINY = {
     # a frozen self-supervised tower leaves nothing to learn from more images, so the tiny tower is trained too
     "stage1": Recipe(batch_size=32, lr=2e-3, train=("projector",), steps=40),
-    "stage2": Recipe(batch_size=32, lr=1.5e-3, train=("vision", "projector", "llm"), steps=600),
+    "stage2": Recipe(batch_size=32, lr=1.5e-3, train=("vision", "projector", "llm"), steps=400),
     "stage3": Recipe(batch_size=32, lr=3e-4, train=("vision", "projector", "llm"), steps=60),
 }
 
 
 def resolve(config: ExperimentConfig) -> ExperimentConfig:
-    """Fill in what the stages leave open, so that the saved configuration has every value that was used."""
+    """Fill in what the stages leave open, so that the saved configuration has every value that was used.
+
+    A recipe's epochs count over all data: with a fraction of it, instruction tuning takes as many steps, so that arms
+    differ in data and not in compute.
+    """
     recipes = TINY if config.model.vision == config.model.llm == "tiny" else PAPER
     return dataclasses.replace(
         config,
-        stage1=_fill(config.stage1, recipes["stage1"]),
-        stage2=_fill(config.stage2, recipes["stage2"]),
-        stage3=_fill(config.stage3, recipes["stage3"]),
+        stage1=_fill(config.stage1, recipes["stage1"], config.data.fraction),
+        stage2=_fill(config.stage2, recipes["stage2"], config.data.fraction),
+        stage3=_fill(config.stage3, recipes["stage3"], 1.0),
     )
 
 
-def _fill(stage: StageConfig, recipe: Recipe) -> StageConfig:
+def _fill(stage: StageConfig, recipe: Recipe, fraction: float) -> StageConfig:
     length = stage.steps is not None or stage.epochs is not None
+    epochs = None if recipe.epochs is None else recipe.epochs / fraction
     return dataclasses.replace(
         stage,
         steps=stage.steps if length else recipe.steps,
-        epochs=stage.epochs if length else recipe.epochs,
+        epochs=stage.epochs if length else epochs,
         batch_size=stage.batch_size or recipe.batch_size,
         lr=stage.lr or recipe.lr,
         train=list(recipe.train) if stage.train is None else stage.train,

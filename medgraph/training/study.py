@@ -1,7 +1,7 @@
 """Studies: arms × seeds, each a run of an experiment file in a process of its own, then one comparison.
 
-The directory of a study is ``<run.root>/<study>/<run.name, or a hash of the overrides>``; below it every run has the
-folder ``<arm>/seed-<seed>``. The same command skips finished runs and continues interrupted ones.
+The directory of a study is ``<run.root>/<study>/<run.name, or a hash of what its arms compute>``; below it every run
+has the folder ``<arm>/seed-<seed>``. The same command skips finished runs and continues interrupted ones.
 """
 
 from __future__ import annotations
@@ -14,16 +14,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
-from medgraph.config import ConfigError, parse
+from medgraph.config import ConfigError, ExperimentConfig, config_hash, parse
 from medgraph.evaluation.plateau import CurvePoint
 from medgraph.evaluation.results import Results
 from medgraph.evaluation.statistics import wilson
 from medgraph.evaluation.study import Study, StudyRun, compare_arms
+from medgraph.models.build import assets_hash
 from medgraph.training.jobs import Job, run_jobs
 from medgraph.training.logging import read_metrics
+from medgraph.training.recipes import resolve
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +37,30 @@ class Arm:
         name: shown in tables, and the folder of its runs.
         file: experiment file.
         overrides: ``key=value`` arguments that make this arm out of it.
+        longer: factor on the steps of stage 2, whatever the study's overrides make of them.
     """
 
     name: str
     file: Path
     overrides: tuple[str, ...] = ()
+    longer: int = 1
+
+    def arguments(self, overrides: Sequence[str]) -> list[str]:
+        """Arguments of this arm's runs under the overrides of a study.
+
+        Raises:
+            ConfigError: for a mistake in them.
+        """
+        arguments = [*overrides, *self.overrides]
+        config = resolve(self.config(arguments))
+        if self.longer > 1:
+            key = "steps" if config.stage2.steps is not None else "epochs"
+            arguments.append(f"stage2.{key}={self.longer * getattr(config.stage2, key)}")
+        return arguments
+
+    def config(self, arguments: Sequence[str]) -> ExperimentConfig:
+        """The experiment's configuration with arguments."""
+        return parse(runpy.run_path(str(self.file))["config"](), arguments)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,12 +103,12 @@ def run_study(plan: StudyPlan, argv: Sequence[str], console: Console | None = No
 
     console = console or Console()
     options, overrides = _split_options(argv)
-    for arm in plan.arms:
-        parse(runpy.run_path(str(arm.file))["config"](), [*arm.overrides, *overrides])
-    folder = _folder(plan, overrides)
+    arguments = {arm.name: arm.arguments(overrides) for arm in plan.arms}
+    folder = _folder(plan, arguments, overrides)
     seeds = range(options["seeds"])
     console.print(f"[bold]{plan.name}[/bold]  {folder}")
-    run_jobs([_job(arm, seed, overrides, folder) for seed in seeds for arm in plan.arms], options["workers"], console)
+    jobs = [_job(arm, arguments[arm.name], seed, folder) for seed in seeds for arm in plan.arms]
+    run_jobs(jobs, options["workers"], console)
     runs = [read_run(folder / arm.name / f"seed-{seed}", arm.name, seed) for arm in plan.arms for seed in seeds]
     study = compare_arms(runs, plan.reference)
     console.print(terminal_study_table(study))
@@ -95,15 +117,16 @@ def run_study(plan: StudyPlan, argv: Sequence[str], console: Console | None = No
     report = write_study_report(folder, runs, plan.reference, plan.full_data, plan.title, plan.notes)
     console.print(f"report: {report}")
     if options["save_reference"] and plan.save is not None:
-        save_reference(study, plan.save)
+        facts = read_json(folder / plan.reference / "seed-0" / "data.json")
+        save_reference(study, plan.save, {key: facts[key] for key in ("weights", "tests")})
         console.print(f"reference results: {plan.save}")
     return study
 
 
 def read_run(folder: Path, arm: str, seed: int) -> StudyRun:
     """Read what the comparison needs from a finished run; the curve is that of stage 2."""
-    compute = json.loads((folder / "compute.json").read_text(encoding="utf-8")).values()
-    validation = json.loads((folder / "data.json").read_text(encoding="utf-8"))["records"]["val"]
+    compute = read_json(folder / "compute.json").values()
+    validation = read_json(folder / "data.json")["validation"]
     return StudyRun(
         arm=arm,
         seed=seed,
@@ -120,8 +143,19 @@ def read_run(folder: Path, arm: str, seed: int) -> StudyRun:
     )
 
 
-def save_reference(study: Study, file: Path) -> None:
-    """Write mean accuracies over seeds, with the Wilson interval of one seed's questions, seeds and date."""
+def read_json(file: Path) -> dict[str, Any]:
+    """A JSON object of a run; empty where the run had no reason to write it."""
+    return dict(json.loads(file.read_text(encoding="utf-8"))) if file.exists() else {}
+
+
+def save_reference(study: Study, file: Path, measured_on: dict[str, Any]) -> None:
+    """Write mean accuracies over seeds, with the Wilson interval of one seed's questions, seeds and date.
+
+    Args:
+        study: the comparison.
+        file: JSON file to write.
+        measured_on: what must be equal for another run's numbers to be comparable.
+    """
     rows = []
     for split, arms in study.rows.items():
         for row in arms:
@@ -136,6 +170,7 @@ def save_reference(study: Study, file: Path) -> None:
                     "n": row.n,
                     "seeds": list(row.seeds),
                     "date": date.today().isoformat(),
+                    **measured_on,
                 }
             )
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -159,18 +194,20 @@ def _split_options(argv: Sequence[str]) -> tuple[dict[str, int], list[str]]:
     return options, rest
 
 
-def _folder(plan: StudyPlan, overrides: Sequence[str]) -> Path:
+def _folder(plan: StudyPlan, arguments: dict[str, list[str]], overrides: Sequence[str]) -> Path:
+    """``run.root``/study/``run.name``, or a hash of everything that the arms compute."""
     values = dict(override.lstrip("-").partition("=")[::2] for override in overrides)
-    content = sorted(f"{key}={value}" for key, value in values.items() if not key.startswith("run."))
+    configs = [resolve(arm.config(arguments[arm.name])) for arm in plan.arms]
+    content = [f"{config_hash(config)} {assets_hash(config.model)}" for config in configs]
     default = hashlib.sha256("\n".join(content).encode()).hexdigest()[:8]
     return Path(values.get("run.root", "runs")) / plan.name / values.get("run.name", default)
 
 
-def _job(arm: Arm, seed: int, overrides: Sequence[str], folder: Path) -> Job:
+def _job(arm: Arm, arguments: Sequence[str], seed: int, folder: Path) -> Job:
     place = [f"run.root={folder}", f"name={arm.name}", f"run.name=seed-{seed}", f"seed={seed}"]
     return Job(
         name=f"{arm.name} seed {seed}",
-        command=[sys.executable, str(arm.file), *arm.overrides, *overrides, *place, "trainer.progress=false"],
+        command=[sys.executable, str(arm.file), *arguments, *place, "trainer.progress=false"],
         log=folder / "logs" / f"{arm.name}-seed-{seed}.log",
         done=folder / arm.name / f"seed-{seed}" / "report.html",
-    )  # fmt: skip
+    )

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from scipy.stats import binomtest
 
-from medgraph.config import PhantomConfig
+from medgraph.config import ConfigError, PhantomConfig
 from medgraph.data.phantom import FINDINGS, FactorSpace, build_phantom, contact_sheet
 from medgraph.data.phantom.questions import ABNORMAL, ALWAYS, with_article
 
@@ -130,7 +130,7 @@ def test_images_are_the_same_in_another_process_and_any_order(corpus):
     ],
 )
 def test_values_out_of_range_are_refused(options, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ConfigError, match=message):
         build_phantom(PhantomConfig(**options))
 
 

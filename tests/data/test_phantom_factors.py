@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from scipy.stats import chi2_contingency, kstest
 
-from medgraph.config import PhantomConfig
+from medgraph.config import ConfigError, PhantomConfig
 from medgraph.data.phantom.factors import SPLIT_CAPACITY, SPLITS, FactorSpace, Nuisance
 
 NAMES = ("modality", "area", "finding", "side", "level", "size", "severity")
@@ -100,5 +100,5 @@ def test_seen_combinations_are_equally_frequent():
     ],
 )
 def test_values_out_of_range_are_refused(options, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ConfigError, match=message):
         FactorSpace(PhantomConfig(**options))

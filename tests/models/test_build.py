@@ -66,8 +66,8 @@ def test_hugging_face_parts_load_by_path_and_train_and_answer(corpus, tmp_path):
             intermediate_size=64,
             num_hidden_layers=2,
             num_attention_heads=2,
-            image_size=28,
-            patch_size=14,
+            image_size=32,
+            patch_size=16,
         )
     ).save_pretrained(tmp_path / "tower")
     tokenizer = train_tokenizer(record.question for record in corpus.splits["train"])
@@ -83,8 +83,8 @@ def test_hugging_face_parts_load_by_path_and_train_and_answer(corpus, tmp_path):
         )
     ).save_pretrained(tmp_path / "llm")
     vlm = build_model(ModelConfig("mine", str(tmp_path / "tower"), str(tmp_path / "llm")), [])
-    assert (vlm.width, vlm.vision.num_tokens, vlm.vision.image_size) == (48, 4, 28)
-    tokens, images = Tokens(vlm.tokenizer, 4, 512), ImageCache(corpus, 28)
+    assert (vlm.width, vlm.vision.num_tokens, vlm.vision.image_size) == (48, 4, 32)
+    tokens, images = Tokens(vlm.tokenizer, 4, 512), ImageCache(corpus, 32)
     dataset = ConversationDataset(corpus.splits["train"], images, seed=0)
     batch = collate_conversations([dataset[0, i] for i in range(2)], tokens, ("answer",), False)
     vlm.set_trainable(["projector", "llm"])

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
-from typing import TYPE_CHECKING
 
+from medgraph.config import ConfigError, PhantomConfig
 from medgraph.data.phantom.factors import SPLIT_CAPACITY, SPLITS, FactorSpace
 from medgraph.data.phantom.questions import ALWAYS, ask
 from medgraph.data.phantom.render import render
 from medgraph.data.records import Corpus, Image, Record
-
-if TYPE_CHECKING:
-    from medgraph.config import PhantomConfig
 
 
 def build_phantom(config: PhantomConfig) -> Corpus:
@@ -25,7 +22,7 @@ def build_phantom(config: PhantomConfig) -> Corpus:
         config: see `medgraph.config.PhantomConfig`.
 
     Raises:
-        ValueError: if a count or share is outside its range, or ``ood`` images are wanted and nothing is held out.
+        ConfigError: if a count or share is outside its range, or ``ood`` images are wanted and nothing is held out.
 
     Example:
         >>> from medgraph.config import PhantomConfig
@@ -34,9 +31,9 @@ def build_phantom(config: PhantomConfig) -> Corpus:
         (30, (64, 64, 3))
     """
     if not 0 < config.fraction <= 1:
-        raise ValueError(f"data.fraction={config.fraction} is not a share in (0, 1]")
+        raise ConfigError(f"data.fraction={config.fraction} is not a share in (0, 1]")
     if not 1 <= config.questions_per_image <= len(ALWAYS):
-        raise ValueError(
+        raise ConfigError(
             f"data.questions_per_image={config.questions_per_image} is outside 1 to {len(ALWAYS)}: a normal image has "
             f"only the question types {', '.join(ALWAYS)}"
         )
@@ -44,9 +41,11 @@ def build_phantom(config: PhantomConfig) -> Corpus:
     counts = {split: getattr(config, f"num_{split}") for split in SPLITS}
     for split, count in counts.items():
         if not 0 <= count <= SPLIT_CAPACITY:
-            raise ValueError(f"data.num_{split}={count} is outside 0 to {SPLIT_CAPACITY}")
+            raise ConfigError(f"data.num_{split}={count} is outside 0 to {SPLIT_CAPACITY}")
     if counts["ood"] and not space.unseen:
-        raise ValueError("data.holdout=0 leaves no combinations for the ood split; set data.num_ood=0 or hold some out")
+        raise ConfigError(
+            "data.holdout=0 leaves no combinations for the ood split; set data.num_ood=0 or hold some out"
+        )
     counts["train"] = round(counts["train"] * config.fraction)
     splits = {}
     for number, split in enumerate(SPLITS):

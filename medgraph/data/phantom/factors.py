@@ -11,14 +11,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from itertools import combinations, product
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 import numpy as np
 
+from medgraph.config import ConfigError, PhantomConfig
 from medgraph.data.records import MATTriplet
-
-if TYPE_CHECKING:
-    from medgraph.config import PhantomConfig
 
 MODALITIES = ("x-ray", "ct", "mri", "ultrasound", "fundus", "dermoscopy", "histology")
 AREAS = ("lung", "brain", "kidney", "breast", "heart", "eye", "forearm")
@@ -116,7 +114,7 @@ def hold_out(triplets: Sequence[MATTriplet], share: float, seed: int) -> frozens
         seed: data seed.
 
     Raises:
-        ValueError: if that many cannot be taken without losing a pair of elements from training.
+        ConfigError: if that many cannot be taken without losing a pair of elements from training.
     """
     wanted = max(1, round(share * len(triplets))) if share else 0
     order = np.random.default_rng((seed, len(triplets))).permutation(len(triplets))
@@ -127,7 +125,7 @@ def hold_out(triplets: Sequence[MATTriplet], share: float, seed: int) -> frozens
     for _ in range(wanted):
         candidates = [triplet for triplet in rest if min(left[part] for part in _parts(triplet)) > 1]
         if not candidates:
-            raise ValueError(
+            raise ConfigError(
                 f"holdout={share} asks for {wanted} of {len(triplets)} combinations, but only {len(held)} can be held "
                 "out with every pair of elements still in training; lower data.holdout"
             )
@@ -160,7 +158,7 @@ class FactorSpace:
     belongs to the modality (area number = modality number, modulo the number of areas).
 
     Raises:
-        ValueError: if a count or a share is outside its range.
+        ConfigError: if a count or a share is outside its range.
     """
 
     def __init__(self, config: PhantomConfig) -> None:
@@ -170,7 +168,7 @@ class FactorSpace:
         self.findings = _first(FINDINGS, config.num_findings, "num_findings")
         for name, value in (("holdout", config.holdout), ("entanglement", config.entanglement)):
             if not 0 <= value <= 1:
-                raise ValueError(f"data.{name}={value} is not a share in [0, 1]")
+                raise ConfigError(f"data.{name}={value} is not a share in [0, 1]")
         crossing = [MATTriplet(*names) for names in product(self.modalities, self.areas, self.findings)]
         held = hold_out(crossing, config.holdout, config.seed)
         self.seen = [triplet for triplet in crossing if triplet not in held]
@@ -207,5 +205,5 @@ def _pick(values: Sequence[T], share: float) -> T:
 
 def _first(names: tuple[str, ...], count: int, option: str) -> tuple[str, ...]:
     if not 2 <= count <= len(names):
-        raise ValueError(f"data.{option}={count} is outside 2 to {len(names)}: {', '.join(names)}")
+        raise ConfigError(f"data.{option}={count} is outside 2 to {len(names)}: {', '.join(names)}")
     return names[:count]

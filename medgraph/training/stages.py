@@ -1,0 +1,186 @@
+"""The three stages: what each trains on, for how long, and how it hands its weights on."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.callbacks import RichModelSummary, RichProgressBar
+from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.utilities.exceptions import SIGTERMException
+from rich.console import Console
+from safetensors.torch import load_file, save_file
+
+from medgraph.alignment.head import AlignmentHead
+from medgraph.config import STAGES, ConfigError, ExperimentConfig, StageConfig
+from medgraph.data.collate import Tokens
+from medgraph.data.datamodule import VQADataModule
+from medgraph.data.loading import ImageCache
+from medgraph.data.records import Corpus
+from medgraph.models.medvlm import MedVLM
+from medgraph.training.checkpoint import AtomicCheckpointIO, checkpoint_callback, newest_checkpoint
+from medgraph.training.logging import MetricsLogger, Samples, Throughput
+from medgraph.training.module import StageModule, trained_state
+from medgraph.training.rundir import write_json
+
+SPLIT = {"stage1": "train", "stage2": "train", "stage3": "task"}
+"""What each stage trains on: instruction data twice, then the small task set."""
+VALIDATIONS = 20
+"""Validations in a whole run, spread over the steps."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A stage that will run."""
+
+    config: StageConfig
+    data: VQADataModule
+    steps: int
+
+
+def plan_stages(
+    config: ExperimentConfig, corpus: Corpus, tokens: Tokens, images: ImageCache, views: tuple[str, ...]
+) -> dict[str, Stage]:
+    """All stages with their data and length, checked before the first one trains."""
+    stages = {}
+    for name in STAGES:
+        stage: StageConfig = getattr(config, name)
+        assert stage.batch_size is not None
+        data = VQADataModule(
+            corpus, SPLIT[name], tokens, images, stage.batch_size, config.seed,
+            views=views if stage.alpha > 0 else (), extended_lm=stage.extended_lm,
+            num_workers=config.trainer.num_workers, eval_batch_size=config.eval.batch_size,
+        )  # fmt: skip
+        count = len(data.dataset)
+        batches = count // stage.batch_size
+        if batches == 0 and stage.steps != 0 and stage.epochs != 0:
+            raise ConfigError(f"{name}.batch_size={stage.batch_size}: {count} images do not fill one batch; lower it, "
+                              f"raise data.fraction, or leave the stage out with {name}.steps=0")  # fmt: skip
+        steps = stage.steps
+        if steps is None:
+            assert stage.epochs is not None
+            steps = round(stage.epochs * math.ceil(batches / stage.accumulate))
+        stages[name] = Stage(stage, data, steps)
+    return stages
+
+
+def train_stages(
+    config: ExperimentConfig,
+    vlm: MedVLM,
+    head: AlignmentHead | None,
+    stages: dict[str, Stage],
+    folder: Path,
+    console: Console,
+) -> None:
+    """Train stage after stage, each from the weights of the one before; finished stages are loaded."""
+    total = sum(stage.steps for stage in stages.values())
+    parts: set[str] = set()
+    offset = 0
+    for number, (name, stage) in enumerate(stages.items()):
+        if stage.steps == 0:
+            continue
+        parts |= set(stage.config.train or ())
+        files = {module: folder / name / f"{module}.safetensors" for module in ("weights", "head")}
+        if files["weights"].exists():
+            vlm.load_state_dict(load_file(files["weights"]), strict=False)
+            if head is not None and files["head"].exists():
+                head.load_state_dict(load_file(files["head"]))
+            console.print(f"{name}: finished before, weights loaded")
+        else:
+            start = time.perf_counter()
+            files["weights"].parent.mkdir(exist_ok=True)
+            # every stage has noise of its own
+            noise = len(STAGES) * config.seed + number
+            module = StageModule(vlm, head, stage.config, stage.steps, noise, config.eval.max_new_tokens)
+            logger = MetricsLogger(folder / "metrics.jsonl", name, offset)
+            totals = _fit(module, stage, logger, max(1, total // VALIDATIONS), config, folder / name, console)
+            _save_compute(folder / "compute.json", name, {"steps": stage.steps, **totals})
+            if head is not None and stage.config.alpha > 0:
+                _save_tensors({key: value.detach().cpu() for key, value in head.state_dict().items()}, files["head"])
+            _save_tensors(trained_state(vlm, parts), files["weights"])  # last: it marks the stage as finished
+            for checkpoint in files["weights"].parent.glob("step=*.ckpt"):  # only needed to resume inside the stage
+                checkpoint.unlink()
+            seconds = time.perf_counter() - start
+            console.print(f"{name}: {stage.steps} steps on {len(stage.data.dataset)} images in {seconds:.0f} s")
+        offset += stage.steps
+
+
+def _fit(
+    module: StageModule,
+    stage: Stage,
+    logger: MetricsLogger,
+    validate_every: int,
+    config: ExperimentConfig,
+    folder: Path,
+    console: Console,
+) -> dict[str, float]:
+    options, name = config.trainer, folder.name
+    throughput = Throughput()
+    progress = options.progress and console.is_terminal
+    tensorboard = TensorBoardLogger(str(folder.parent / "tensorboard"), name="", version=name)
+    trainer = _trainer(
+        accelerator=options.accelerator, devices=options.devices, num_nodes=options.num_nodes,
+        strategy=options.strategy, precision=precision(config), max_steps=module.steps, max_epochs=-1,
+        accumulate_grad_batches=module.stage.accumulate, gradient_clip_val=module.stage.grad_clip or None,
+        logger=[logger, tensorboard],
+        log_every_n_steps=options.log_every, val_check_interval=validate_every * stage.config.accumulate,
+        check_val_every_n_epoch=None,
+        num_sanity_val_steps=0, use_distributed_sampler=False, enable_progress_bar=progress,
+        plugins=[AtomicCheckpointIO()], enable_model_summary=False, default_root_dir=str(folder),
+        callbacks=[
+            checkpoint_callback(folder, options.checkpoint_every), throughput, Samples(),
+            *([RichProgressBar(refresh_rate=5, leave=True), RichModelSummary(max_depth=2)] if progress else []),
+        ],
+    )  # fmt: skip
+    checkpoint = newest_checkpoint(folder)
+    if checkpoint is not None:
+        logger.forget_after(int(checkpoint.stem.partition("=")[2]))
+        console.print(f"{name}: resuming from {checkpoint.name}")
+    else:
+        logger.forget_after(0)
+    try:
+        trainer.fit(module, datamodule=stage.data, ckpt_path=checkpoint, weights_only=True)
+    except SIGTERMException:
+        raise
+    except SystemExit as error:  # how Lightning ends after Ctrl-C, once the checkpoint is written
+        raise KeyboardInterrupt from error
+    return throughput.state_dict()
+
+
+def _trainer(**options: Any) -> L.Trainer:
+    """Build Lightning's trainer; what it refuses is a mistake in the configuration."""
+    try:
+        return L.Trainer(**options)
+    except (ValueError, MisconfigurationException) as error:
+        raise ConfigError(f"trainer: {error}") from error
+
+
+def precision(config: ExperimentConfig) -> Any:
+    """Lightning's name of the precision: bf16-mixed where a GPU has it, unless the user says otherwise."""
+    if config.trainer.precision != "auto":
+        return config.trainer.precision
+    gpu = config.trainer.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
+    return "bf16-mixed" if gpu and torch.cuda.is_bf16_supported() else "32-true"
+
+
+def _save_compute(file: Path, stage: str, totals: dict[str, float]) -> None:
+    """Add a stage's steps, seconds, images and tokens to ``compute.json``."""
+    known = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    write_json(file, {**known, stage: totals})
+
+
+def _save_tensors(state: dict[str, torch.Tensor], file: Path) -> None:
+    part = file.with_suffix(".part")
+    try:
+        save_file({name: value.contiguous() for name, value in state.items()}, part)
+        os.replace(part, file)
+    finally:
+        part.unlink(missing_ok=True)
