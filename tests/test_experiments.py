@@ -1,5 +1,6 @@
 """Every experiment file runs, shrunk, through the same entry point as on the command line."""
 
+import dataclasses
 import runpy
 import sys
 from pathlib import Path
@@ -8,6 +9,7 @@ import pytest
 
 from medgraph.config import validate
 from medgraph.evaluation.results import Results
+from medgraph.training.recipes import resolve
 
 FOLDER = Path(__file__).parents[1] / "experiments"
 STUDIES = ("data_efficiency", "pretrain_tiny")
@@ -32,16 +34,33 @@ def test_an_experiment_runs_as_it_stands(name, tmp_path, capsys):
     assert "In distribution" in capsys.readouterr().out
 
 
-def test_the_arms_of_data_efficiency_are_experiments_and_differ_in_one_thing_each():
+def test_the_arms_of_data_efficiency_differ_in_nothing_but_what_their_names_say():
     plan = runpy.run_path(str(FOLDER / "data_efficiency.py"))["plan"]()
-    names = [arm.name for arm in plan.arms]
-    assert {plan.reference, plan.full_data} <= set(names)
-    configs = {arm.name: runpy.run_path(str(arm.file))["config"]() for arm in plan.arms}
-    assert {name for name, config in configs.items() if config.data.fraction == 1} == {
-        "llava_med_100pct",
-        "llava_med_100pct_long",
+
+    def differences(arm):
+        config, base = (dataclasses.asdict(resolve(a.config(a.arguments(())))) for a in (arm, plan.arms[0]))
+        changed = {"alignment"} if config["alignment"]["name"] != base["alignment"]["name"] else set()
+        for group in ("data", "model", "stage1", "stage2", "stage3", "trainer", "eval"):
+            changed |= {f"{group}.{key}" for key in base[group] if config[group][key] != base[group][key]}
+        return changed | ({"seed"} if config["seed"] != base["seed"] else set())
+
+    align = {"alignment", "stage2.alpha"}
+    assert plan.reference == plan.arms[0].name == "llava_med_10pct_extended"
+    assert {arm.name: differences(arm) for arm in plan.arms[1:]} == {
+        "llava_med_10pct": {"stage2.extended_lm"},
+        "infonce_10pct": {*align, "stage2.extended_lm"},
+        "infonce_10pct_extended": align,
+        "exgra_10pct": {*align, "stage2.extended_lm"},
+        "llava_med_100pct": {"stage2.extended_lm", "data.fraction"},
+        "llava_med_10pct_long": {"stage2.extended_lm", "stage2.steps"},
+        "llava_med_100pct_long": {"stage2.extended_lm", "data.fraction", "stage2.steps"},
     }
-    assert all(config.seed == 0 and config.model.name == "tiny" for config in configs.values())
+
+
+def test_longer_arms_stay_longer_when_the_study_is_changed():
+    plan = runpy.run_path(str(FOLDER / "data_efficiency.py"))["plan"]()
+    long = next(arm for arm in plan.arms if arm.name == "llava_med_100pct_long")
+    assert long.config(long.arguments(["stage2.steps=30"])).stage2.steps == 60
 
 
 def test_an_experiment_refuses_a_typo_in_one_line(tmp_path, monkeypatch, capsys):

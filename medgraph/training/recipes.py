@@ -29,7 +29,7 @@ PAPER = {
 TINY = {
     # a frozen self-supervised tower leaves nothing to learn from more images, so the tiny tower is trained too
     "stage1": Recipe(batch_size=32, lr=2e-3, train=("projector",), steps=40),
-    "stage2": Recipe(batch_size=32, lr=1.5e-3, train=("vision", "projector", "llm"), steps=400),
+    "stage2": Recipe(batch_size=32, lr=1.5e-3, train=("vision", "projector", "llm"), steps=300),
     "stage3": Recipe(batch_size=32, lr=3e-4, train=("vision", "projector", "llm"), steps=60),
 }
 

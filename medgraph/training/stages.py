@@ -33,7 +33,7 @@ from medgraph.training.rundir import write_json
 
 SPLIT = {"stage1": "train", "stage2": "train", "stage3": "task"}
 """What each stage trains on: instruction data twice, then the small task set."""
-VALIDATIONS = 20
+VALIDATIONS = 12
 """Validations in a whole run, spread over the steps."""
 
 

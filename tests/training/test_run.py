@@ -1,10 +1,12 @@
 import json
+import shutil
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
 from medgraph.alignment.head import AlignmentHead, AlignmentOutput
+from medgraph.alignment.heads.infonce import InfoNCEHead
 from medgraph.config import ConfigError, ExperimentConfig, PhantomConfig, StageConfig, head_config, model_config, parse
 from medgraph.evaluation.predictions import read_predictions
 from medgraph.training.checkpoint import newest_checkpoint
@@ -103,9 +105,61 @@ def test_an_interrupted_run_ends_as_the_uninterrupted_one_bit_for_bit(finished, 
     assert (resumed.folder / "predictions.jsonl").read_bytes() == (finished.folder / "predictions.jsonl").read_bytes()
 
 
+def test_an_interrupted_validation_starts_again_from_its_first_question(finished, tmp_path, monkeypatch):
+    whole = StageModule.validation_step
+    config = small(tmp_path, "eval.batch_size=4")  # three batches a validation
+
+    def interrupted(self, batch, batch_idx):
+        if self.steps == 7 and self.global_step == 4 and batch_idx == 2:
+            raise KeyboardInterrupt
+        return whole(self, batch, batch_idx)
+
+    monkeypatch.setattr(StageModule, "validation_step", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run(config)
+    monkeypatch.setattr(StageModule, "validation_step", whole)
+    assert without_rates(run(config).folder) == without_rates(finished.folder)
+
+
+def test_hardware_and_place_may_change_when_a_run_continues(finished, tmp_path):
+    moved = shutil.move(finished.folder.parent.parent, tmp_path / "moved")
+    try:
+        again = run(small(moved, "trainer.num_workers=1", "trainer.threads=2"))
+        assert again.results == finished.results
+    finally:
+        shutil.move(moved, finished.folder.parent.parent)
+
+
+def test_other_packaged_weights_are_refused(finished, monkeypatch):
+    monkeypatch.setattr("medgraph.training.run.assets_hash", lambda config: "other")
+    with pytest.raises(ConfigError, match=r"was started with packaged weights None, now it is other"):
+        run(small(finished.folder.parent.parent))
+
+
+def test_too_few_images_for_a_batch_are_refused_before_anything_trains(tmp_path):
+    with pytest.raises(ConfigError, match=r"stage3\.batch_size=16: 8 images do not fill one batch"):
+        run(small(tmp_path, "stage3.batch_size=16", "stage3.epochs=2", "stage3.steps=null"))
+    assert not list(tmp_path.glob("**/weights.safetensors"))
+
+
+def test_answers_that_would_be_cut_off_are_refused(tmp_path):
+    with pytest.raises(ConfigError, match=r"eval\.max_new_tokens=1: the answer of record phantom\S+ has \d+ tokens"):
+        run(small(tmp_path, "eval.max_new_tokens=1"))
+
+
+def test_a_batch_of_one_trains(tmp_path):
+    outcome = run(small(tmp_path, "stage1.steps=0", "stage2.batch_size=1", "stage2.steps=2", "stage3.steps=0"))
+    assert [line["train/align"] for line in losses(outcome.folder) if "train/align" in line] == [0.0, 0.0]
+
+
 def test_another_configuration_in_the_same_folder_is_refused(finished):
     with pytest.raises(ConfigError, match=r"belongs to another configuration, different in seed=5 \(was 0\)"):
         run(small(finished.folder.parent.parent, "seed=5"))
+
+
+def test_a_head_without_weight_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match="no effect while every alpha is 0"):
+        run(small(tmp_path, "alignment=none", "stage2.alpha=0"), alignment=InfoNCEHead())
 
 
 def test_a_head_of_ones_own_needs_no_registration(tmp_path):
