@@ -1,9 +1,9 @@
 """Does an alignment loss on 10 % of the data match language modelling on 100 %? All arms, several seeds, paired tests.
 
 All arms take the same optimiser steps and share seeds. `llava_med_10pct_extended` reads the same texts as the alignment
-arms, so differences are taken to it; `llava_med_10pct_long` takes three times the steps, about their compute. "10 % matches
-100 %" means something only if the 100 % arm could not be better: the report tests whether its validation curve is flat,
-and, because a learning rate that decays flattens every curve, `llava_med_100pct_long` trains it twice as long.
+arms, so differences are taken to it; `llava_med_10pct_long` takes three times the steps, about their compute. "10 %
+matches 100 %" means something only if the 100 % arm could not be better: the report tests whether its validation curve
+is flat, and, because a learning rate that decays flattens every curve, `llava_med_100pct_long` trains twice as long.
 Published for the 7B model on VQA-RAD (arXiv:2410.02615): LM loss on 10 % 52.4 and on 100 % 72.6, InfoNCE on 10 % 68.5,
 ExGra-Med on 10 % 72.5.
 
