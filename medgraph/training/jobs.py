@@ -42,8 +42,8 @@ class JobsFailedError(RuntimeError):
 def run_jobs(jobs: Sequence[Job], workers: int, console: Console) -> None:
     """Run the jobs that are not done, some at a time, each on one thread.
 
-    Ctrl-C and SIGTERM are passed on to the running jobs, which save a checkpoint; running the same jobs again continues
-    them.
+    Ctrl-C and SIGTERM end in a SIGTERM for the running jobs, which save a checkpoint; running the same jobs again
+    continues them.
 
     Args:
         jobs: what to run, in order.
@@ -72,11 +72,11 @@ def run_jobs(jobs: Sequence[Job], workers: int, console: Console) -> None:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 env={**os.environ, "OMP_NUM_THREADS": "1"},
-                start_new_session=True,  # Ctrl-C reaches this process alone, which passes it on once
+                start_new_session=True,  # Ctrl-C reaches this process alone, which ends the others
             )
             running.add(process)
             if stopped.is_set():
-                process.send_signal(signal.SIGINT)
+                process.terminate()
             code = process.wait()
             running.discard(process)
         return job, code, time.perf_counter() - start
@@ -99,7 +99,7 @@ def run_jobs(jobs: Sequence[Job], workers: int, console: Console) -> None:
         except BaseException:
             stopped.set()
             for process in list(running):
-                process.send_signal(signal.SIGINT)
+                process.terminate()
             raise
         finally:
             signal.signal(signal.SIGTERM, before)

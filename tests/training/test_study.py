@@ -1,6 +1,10 @@
 import io
 import json
+import os
+import signal
 import sys
+import threading
+import time
 
 import pytest
 from rich.console import Console
@@ -94,6 +98,30 @@ def test_a_failing_job_does_not_stop_the_others(tmp_path):
         run_jobs(jobs, 1, quiet())
     assert (tmp_path / "x").exists()
     assert "broken" in (tmp_path / "bad.log").read_text()
+
+
+def test_an_interrupt_ends_the_running_jobs_and_starts_no_others(tmp_path):
+    started, ended = tmp_path / "started", tmp_path / "ended"
+    code = (
+        "import pathlib, signal, sys, time\n"
+        f"signal.signal(signal.SIGTERM, lambda *_: (pathlib.Path({str(ended)!r}).touch(), sys.exit(143)))\n"
+        f"pathlib.Path({str(started)!r}).touch()\n"
+        "while True: time.sleep(.01)"
+    )
+    other = tmp_path / "other"
+    jobs = [job(tmp_path, "endless", code), job(tmp_path, "next", f"open({str(other)!r}, 'w')")]
+
+    def interrupt():
+        while not started.exists():
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=interrupt).start()
+    with pytest.raises(SystemExit) as exit_:
+        run_jobs(jobs, 1, quiet())
+    assert exit_.value.code == 143
+    assert ended.exists()
+    assert not other.exists()
 
 
 def test_without_workers_nothing_can_run(tmp_path):
