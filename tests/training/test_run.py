@@ -107,7 +107,7 @@ def test_an_interrupted_run_ends_as_the_uninterrupted_one_bit_for_bit(finished, 
 
 def test_an_interrupted_validation_starts_again_from_its_first_question(finished, tmp_path, monkeypatch):
     whole = StageModule.validation_step
-    config = small(tmp_path, "eval.batch_size=4")  # three batches a validation
+    config = small(tmp_path, "eval.batch_size=4", "trainer.checkpoint_every=3")  # three batches a validation
 
     def interrupted(self, batch, batch_idx):
         if self.steps == 7 and self.global_step == 4 and batch_idx == 2:
