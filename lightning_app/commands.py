@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from lightning_app.commands_data import data
 from medgraph.console import user_errors
 
 
@@ -27,12 +28,12 @@ app = typer.Typer(
     rich_markup_mode=None,
     help="Graph-aligned medical vision-language models and compositional generalization.",
 )
-data = typer.Typer(rich_markup_mode=None, no_args_is_help=True, help="Look at data.")
 app.add_typer(data, name="data")
 
 FORWARDS = {"allow_interspersed_args": False, "ignore_unknown_options": True}
 """Context settings of commands that hand everything after the file to the experiment."""
 Experiment = Annotated[str, typer.Argument(metavar="FILE.py", help="Experiment, e.g. experiments/exgra_10pct.py")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Overrides = Annotated[list[str] | None, typer.Argument(metavar="key=value", help="Changes to its configuration.")]
 
 
@@ -67,7 +68,7 @@ def heads() -> None:
 
 
 @app.command()
-def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+def doctor(as_json: Json = False) -> None:
     """Check the installation and say how to repair it.
 
     Exit code 1 if there is a problem.
@@ -83,22 +84,47 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] 
     raise typer.Exit(code=0 if all(check.ok for check in checks) else 1)
 
 
-@data.command("show")
-def data_show(
-    source: Annotated[str, typer.Argument(help="Data source: phantom.")] = "phantom",
-    out: Annotated[Path, typer.Option(help="Image file to write.")] = Path("sheet.png"),
-    side: Annotated[int, typer.Option(min=16, max=1024, help="Pixels a side of one image.")] = 128,
+@app.command()
+def score(
+    predictions: Annotated[Path, typer.Argument(metavar="PREDICTIONS.jsonl", help="Answers, or the folder of a run.")],
+    gt: Annotated[Path | None, typer.Option(metavar="GT.json", help="The truth, if the answers lack it.")] = None,
+    candidates: Annotated[Path | None, typer.Option(metavar="C.json", help="All open training answers.")] = None,
+    protocol: Annotated[str, typer.Option(metavar="all|NAME,…", help="Protocols to score under.")] = "all",
+    allow_missing: Annotated[bool, typer.Option("--allow-missing", help="Count missing answers as wrong.")] = False,
+    as_json: Json = False,
 ) -> None:
-    """Write a contact sheet: one image of every kind, with its factors."""
-    from medgraph.config import ConfigError, data_config
-    from medgraph.data import build_corpus
+    """Score answers as each published script would.
 
-    if source != "phantom":
-        raise ConfigError(f"data show {source}: only phantom has contact sheets")
-    from medgraph.data.phantom import contact_sheet
+    Reads predictions.jsonl, answer files of LLaVA-Med and ExGra-Med, and lm-eval samples.
+    """
+    from lightning_app.tables import show, show_json
+    from medgraph.evaluation import score_cli
+    from medgraph.report.scores import render_score
 
-    contact_sheet(build_corpus(data_config(source)), out, side)
-    typer.echo(out)
+    with user_errors(ValueError):
+        scores = score_cli.score(predictions, gt, candidates, protocol, allow_missing)
+    if as_json:
+        show_json(scores.to_dict())
+    else:
+        show(render_score(scores))
+
+
+@app.command()
+def compare(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN_A RUN_B …", help="Folders of runs, or prediction files.")],
+    as_json: Json = False,
+) -> None:
+    """Compare runs with the first one, question by question."""
+    from lightning_app.tables import show, show_json
+    from medgraph.evaluation import score_cli
+    from medgraph.report.scores import render_comparison
+
+    with user_errors(ValueError):
+        comparison = score_cli.compare(runs)
+    if as_json:
+        show_json(comparison.to_dict())
+    else:
+        show(render_comparison(comparison))
 
 
 @app.command()

@@ -4,13 +4,31 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import json
+import os
+import sys
 from collections.abc import Sequence
+from typing import Any
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from lightning_app.doctor import Check
+
+PIPE_WIDTH = 160
+"""Columns of tables that go to a file or another program, unless COLUMNS says otherwise."""
+
+
+def show(content: RenderableType) -> None:
+    """Print to standard output, as wide as the terminal."""
+    wide = None if sys.stdout.isatty() or "COLUMNS" in os.environ else PIPE_WIDTH
+    Console(width=wide, highlight=False).print(content)
+
+
+def show_json(content: Any) -> None:
+    """Print indented JSON, text as it is."""
+    print(json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False))
 
 
 def print_checks(checks: Sequence[Check]) -> None:
@@ -19,11 +37,10 @@ def print_checks(checks: Sequence[Check]) -> None:
     for check in checks:
         mark = Text("ok", "green") if check.ok else Text("problem", "bold red")
         table.add_row(mark, check.name, Text(check.found))
-    console = Console()
-    console.print(table)
+    show(table)
     for check in checks:
         if not check.ok:
-            console.print(Text(f"repair {check.name}: {check.repair}"), soft_wrap=True)
+            print(f"repair {check.name}: {check.repair}")
 
 
 def print_heads() -> None:
@@ -37,7 +54,7 @@ def print_heads() -> None:
         shown = ", ".join(f"{field.name}={_default(field)}" for field in options)
         summary = (inspect.getdoc(head_class(name)) or "").partition("\n")[0]
         table.add_row(name, Text(summary), Text(shown or "–"))
-    Console().print(table)
+    show(table)
 
 
 def _default(field: dataclasses.Field[object]) -> object:

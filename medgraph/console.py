@@ -19,10 +19,13 @@ TERMINATED = 143
 
 
 @contextmanager
-def user_errors() -> Iterator[None]:
+def user_errors(*mistakes: type[Exception]) -> Iterator[None]:
     """Turn what the user can act on, Ctrl-C and SIGTERM into one line on standard error and an exit code.
 
     Everything else keeps its traceback: it is a defect of the program. Blocks may be nested.
+
+    Args:
+        mistakes: further errors that, inside this block, can only come from what the user gave.
 
     Raises:
         SystemExit: with `FAILED`, `USER_ERROR`, `INTERRUPTED` or `TERMINATED`.
@@ -36,7 +39,7 @@ def user_errors() -> Iterator[None]:
             fail("terminated; run the same command again to continue", TERMINATED)
         raise
     except Exception as error:
-        known = _explain(error)
+        known = (str(error), USER_ERROR) if isinstance(error, mistakes) else _explain(error)
         if known is None:
             raise
         message, code = known

@@ -119,7 +119,9 @@ class AuditReport:
                 where = f"{first} and {second}" if first != second else f"subsets of {first}"
                 style = "red" if first != second else "yellow"
                 table.add_row(_words(kind), where, str(count), KINDS[kind], style=style)
-            shown = Table("shared", "score", "first", "second", title="Examples")
+            shown = Table("shared", "score", title="Examples")
+            for name in ("first", "second"):
+                shown.add_column(name, overflow="fold")
             ranked = sorted(self.leaks, key=lambda leak: _rank((leak.kind, leak.first.split, leak.second.split)))
             for leak in ranked[:examples]:
                 shown.add_row(_words(leak.kind), f"{leak.score:.3f}", str(leak.first), str(leak.second))

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import PIL.Image
+from rich.box import SIMPLE_HEAD
 from rich.console import Group, RenderableType
 from rich.table import Table
 
@@ -18,13 +19,16 @@ from medgraph.data.registry import Registry, SubsetSpec
 
 def list_subsets(specs: Iterable[SubsetSpec]) -> Table:
     """Table of subsets: number, triplet, name, kind, data sets, the paper's role."""
-    table = Table("subset", "modality", "area", "task", "also", "name", "kind", "data sets", "paper", title="Subsets")
+    table = Table(title="Subsets", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    for name in ("subset", "triplet", "also", "name", "kind", "data sets", "paper"):
+        table.add_column(
+            name, no_wrap=name in ("subset", "triplet"), min_width=14 if name == "name" else None, overflow="fold"
+        )
     for spec in specs:
         also = ", ".join(sorted(spec.tags - {spec.triplet.task}))
-        kind = f"{spec.kind}, multi-label" if spec.multilabel else spec.kind
-        triplet = (spec.triplet.modality, spec.triplet.area, spec.triplet.task)
+        kind = f"{spec.kind}, multi" if spec.multilabel else spec.kind
         datasets = ", ".join(map(str, spec.datasets))
-        table.add_row(spec.key, *triplet, also, spec.name, kind, datasets, spec.role or "")
+        table.add_row(spec.key, str(spec.triplet), also, spec.name, kind, datasets, spec.role or "")
     return table
 
 
@@ -48,7 +52,9 @@ def show_subset(spec: SubsetSpec, registry: Registry) -> RenderableType:
     facts = Table.grid(padding=(0, 2))
     for name, value in values.items():
         facts.add_row(name, value)
-    table = Table("no", "data set", "access", "link", "note", title="Data sets (licences are stated at the links)")
+    table = Table("no", "data set", "access", title="Data sets (licences are stated at the links)")
+    table.add_column("link", overflow="fold")
+    table.add_column("note")
     for number in spec.datasets:
         dataset = registry.datasets[number]
         table.add_row(str(dataset.no), dataset.name, dataset.access, dataset.url, dataset.note)
@@ -62,7 +68,9 @@ def matrix(specs: Iterable[SubsetSpec]) -> Table:
         cells.setdefault((spec.triplet.area, spec.triplet.modality), []).append(f"{spec.no} {spec.triplet.task}")
     areas = sorted({area for area, _ in cells})
     modalities = sorted({modality for _, modality in cells})
-    table = Table("", *modalities, title="Subsets by area and modality")
+    table = Table(title="Subsets by area and modality", padding=0)
+    for name in ("", *modalities):
+        table.add_column(name, overflow="fold")
     for area in areas:
         table.add_row(area, *("\n".join(cells.get((area, modality), ())) for modality in modalities))
     return table
@@ -81,16 +89,13 @@ def show_corpus(corpus: Corpus, registry: Registry | None = None, cap: int = 300
         for record in records:
             by_subset.setdefault(record.subset, {}).setdefault(split, []).append(record)
     splits = list(corpus.splits)
-    table = Table(
-        "subset",
-        "triplet",
-        *splits,
-        "labels",
-        "balance",
-        f"role at {cap}",
-        "role in the paper",
-        title="Images by subset and split",
-    )
+    table = Table(title="Images by subset and split", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    for name in ("subset", "triplet"):
+        table.add_column(name, no_wrap=True)
+    for name in (*splits, "labels", "balance"):
+        table.add_column(name, justify="right")
+    for name in (f"role at {cap}", "role in the paper"):
+        table.add_column(name)
     for subset, used in sorted(by_subset.items()):
         first = next(iter(used.values()))[0]
         labels = {record.image_id: record.label for records in used.values() for record in records}

@@ -4,27 +4,35 @@ from __future__ import annotations
 
 import math
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from medgraph.evaluation.protocols import Figure
+from medgraph.evaluation.results import NO_CONTROL
 from medgraph.evaluation.score_cli import Comparison, ScoredGroup, ScoreReport
 from medgraph.report.words import control_name, interval, p_value, percent, points, split_name
 
 _COLUMNS = {
-    "open: recall": ("recall",),
-    "open: F1": ("f1",),
-    "open: accuracy": ("open_accuracy",),
-    "closed": ("closed_accuracy",),
-    "choice": ("choice_accuracy",),
-    "average or total": ("average", "total_accuracy"),
+    "open:\nrecall": ("recall",),
+    "open:\nF1": ("f1",),
+    "open:\naccuracy": ("open_accuracy",),
+    "\nclosed": ("closed_accuracy",),
+    "\nchoice": ("choice_accuracy",),
+    "average\nor total": ("average", "total_accuracy"),
+}
+_BASELINES = {
+    "always yes": "always yes: 'yes' to every question, to be compared with the closed column.",
+    "vocabulary": "vocabulary: every training answer listed, to be compared with the last column.",
 }
 
 
 def render_score(report: ScoreReport) -> RenderableType:
     """One table a split and control, every protocol a row, then what is to be known about the input."""
     parts: list[RenderableType] = [_score_table(group) for group in report.groups]
+    used = {name for group in report.groups for values in group.gaming.values() for name in values}
+    parts += [Text(text, style="dim") for name, text in _BASELINES.items() if name in used]
     parts += [Text(f"! {warning}", style="yellow") for group in report.groups for warning in group.warnings]
     parts += [Text(f"{count:,} {note}") for note, count in report.notes.items()]
     return Group(*parts)
@@ -48,16 +56,21 @@ def _score_table(group: ScoredGroup) -> Table:
         for title, names in _COLUMNS.items()
         if any(name in score.figures for score in group.scores.values() for name in names)
     }
-    title = (
-        f"{split_name(group.split)}, {control_name(group.control)}: {group.n:,} questions on {group.images:,} images"
+    who = "" if group.control == NO_CONTROL else f", {control_name(group.control)}"
+    title = f"{group.split}{who}: {group.n:,} questions on {group.images:,} images"
+    table = Table(
+        title=f"{title}; %, 95 % intervals over images",
+        title_justify="left",
+        box=SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
     )
-    table = Table(title=f"{title}; %, 95 % intervals over images", title_justify="left")
-    table.add_column("protocol")
+    table.add_column("\nprotocol", overflow="fold")
     for name in shown:
         table.add_column(name, justify="right")
     baselines = list(dict.fromkeys(name for values in group.gaming.values() for name in values))
     for name in baselines:
-        table.add_column(f"no model: {name}", justify="right", style="yellow")
+        table.add_column(f"no model:\n{name}", justify="right", style="yellow")
     for protocol, score in group.scores.items():
         cells = [next((_figure(score.get(n)) for n in names if score.get(n).n), "n/a") for names in shown.values()]
         without = [group.gaming[protocol].get(name, math.nan) for name in baselines]
@@ -88,9 +101,7 @@ def render_comparison(comparison: Comparison) -> RenderableType:
 
 
 def _figure(figure: Figure) -> str:
-    if math.isnan(figure.interval.low):
-        return f"{figure.value:.1f}"
-    return f"{figure.value:.1f} ({_ends(figure)})"
+    return f"{figure.value:.1f}\n[dim]{_ends(figure)}[/dim]"
 
 
 def _ends(figure: Figure) -> str:

@@ -1,12 +1,12 @@
 from __future__ import annotations
 
-import sys
+import json
 
 import pytest
 import yaml
 
-from medgraph import cli
 from medgraph.config import ExperimentConfig, parse, run_dir
+from medgraph.evaluation.predictions import Prediction, PredictionWriter
 from medgraph.training.recipes import resolve
 
 EXPERIMENT = """
@@ -29,23 +29,6 @@ def study(tmp_path, monkeypatch) -> str:
     (tmp_path / "other.py").write_text("x = 1\n")
     monkeypatch.chdir(tmp_path)
     return "study.py"
-
-
-@pytest.fixture
-def medgraph(monkeypatch, capsys):
-    """Run a command; return exit code, standard output and standard error."""
-
-    def medgraph(*arguments: str) -> tuple[object, str, str]:
-        monkeypatch.setattr(sys, "argv", ["/bin/medgraph", *arguments])
-        code: object = 0
-        try:
-            cli.main()
-        except SystemExit as end:
-            code = end.code
-        captured = capsys.readouterr()
-        return code or 0, captured.out, captured.err
-
-    return medgraph
 
 
 def test_run(medgraph, study):
@@ -92,15 +75,96 @@ def test_heads(medgraph):
     assert all(name in out for name in ("exgra", "infonce", "none", "temperature=0.1"))
 
 
-def test_data_show(medgraph, tmp_path):
-    sheet = tmp_path / "sheet.png"
-    assert medgraph("data", "show", "phantom", "--out", str(sheet), "--side", "32")[:2] == (0, f"{sheet}\n")
-    assert sheet.read_bytes().startswith(b"\x89PNG")
+TRUTH = [
+    {"id": i, "image": f"{i // 2}.png", "answer_type": kind, "conversations": [{"value": "?"}, {"value": answer}]}
+    for i, (kind, answer) in enumerate([("CLOSED", "yes"), ("OPEN", "left lung"), ("CLOSED", "no"), ("OPEN", "mass")])
+]
 
 
-def test_data_show_of_something_else(medgraph):
-    code, _, err = medgraph("data", "show", "mnist")
-    assert (code, err) == (2, "medgraph: error: data show mnist: only phantom has contact sheets\n")
+@pytest.fixture
+def answers(tmp_path):
+    """Write a file of answers to TRUTH and return it with the options that name the truth."""
+
+    def answers(name: str, *texts: str) -> list[str]:
+        (tmp_path / "gt.json").write_text(json.dumps(TRUTH))
+        lines = [json.dumps({"question_id": i, "text": text}) for i, text in enumerate(texts)]
+        (tmp_path / name).write_text("\n".join(lines))
+        return [str(tmp_path / name), "--gt", str(tmp_path / "gt.json")]
+
+    return answers
+
+
+def test_score_shows_every_protocol_with_its_size(medgraph, answers, tmp_path):
+    (tmp_path / "c.json").write_text(json.dumps({"0": ["left lung", "mass", 3]}))
+    arguments = answers("a.jsonl", "Yes, there is", "the left lung", "no", "cyst")
+    code, out, err = medgraph("score", *arguments, "--candidates", str(tmp_path / "c.json"))
+    assert (code, err) == (0, "")
+    for expected in ("test: 4 questions on 2 images", "exgra", "medevalkit_legacy", "no model:", "always yes: 'yes'"):
+        assert expected in out
+
+
+def test_score_as_json(medgraph, answers):
+    code, out, _ = medgraph("score", *answers("a.jsonl", "yes", "lung", "no", "mass"), "--protocol", "strict", "--json")
+    (group,) = json.loads(out)["groups"]
+    assert code == 0
+    assert group["protocols"]["strict"]["closed_accuracy"]["value"] == 100
+    assert list(group["protocols"]) == ["strict"]
+
+
+def test_score_counts_missing_answers_only_when_told(medgraph, answers):
+    arguments = answers("a.jsonl", "yes", "left lung", "no")
+    code, _, err = medgraph("score", *arguments)
+    assert code == 2
+    assert err.endswith("have no answer: 3; --allow-missing counts them as wrong\n")
+    assert "1 questions without an answer, counted wrong" in medgraph("score", *arguments, "--allow-missing")[1]
+
+
+def test_score_of_what_is_not_there(medgraph):
+    assert medgraph("score", "nix.jsonl") == (2, "", "medgraph: error: nix.jsonl: no such file or directory\n")
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        (["--protocol", "exgr"], "medgraph: error: unknown protocol 'exgr'; known: strict, "),
+        (["--candidates", "study.py"], "medgraph: error: "),
+    ],
+)
+def test_mistakes_of_score_are_one_line(medgraph, study, answers, option, message):
+    code, out, err = medgraph("score", *answers("a.jsonl", "yes", "left lung", "no", "mass"), *option)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert err.startswith(message)
+
+
+@pytest.fixture
+def two_runs(tmp_path):
+    """A run folder and a prediction file with one more right answer."""
+
+    def prediction(number: int, right: bool) -> Prediction:
+        return Prediction(
+            id=str(number), image_id=str(number), split="ood", subset="s", triplet="CT/Lung/covid", question_type="q",
+            answer_type="closed", prompt="?", answer="yes", prediction="yes" if right else "no", score=float(right),
+        )  # fmt: skip
+
+    folder = tmp_path / "run"
+    folder.mkdir()
+    for file, right in ((folder / "predictions.jsonl", 4), (tmp_path / "b.jsonl", 5)):
+        with PredictionWriter(file) as writer:
+            writer.write([prediction(i, i < right) for i in range(8)])
+    return folder, tmp_path / "b.jsonl"
+
+
+def test_compare_a_run_folder_with_a_file(medgraph, two_runs):
+    code, out, err = medgraph("compare", *two_runs)
+    assert (code, err) == (0, "")
+    assert "+12.5" in out
+    code, out, _ = medgraph("compare", *two_runs, "--json")
+    first, second = json.loads(out)["ood"]["runs"]
+    assert (first["accuracy"], second["accuracy"], second["versus"]["mean"]) == (0.5, 0.625, 0.125)
+
+
+def test_compare_needs_two(medgraph, two_runs):
+    assert medgraph("compare", two_runs[0]) == (2, "", "medgraph: error: compare needs at least two runs, got 1\n")
 
 
 def test_report_needs_a_finished_run(medgraph, tmp_path):

@@ -17,7 +17,7 @@ def test_scores_of_a_run_are_shown_with_protocol_and_interval(run_dir):
     text = shown(render_score(score(run_dir, protocol="strict,exgra,medevalkit", resamples=50)))
     for expected in ("strict", "exgra", "medevalkit", "n/a", "without the image", "160 questions on 40 images", "–"):
         assert expected in text
-    assert text.count("no model: always yes") == 4
+    assert text.count("no model:") == 4
 
 
 def test_every_figure_is_a_row(run_dir, tmp_path):
