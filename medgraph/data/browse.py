@@ -21,9 +21,8 @@ def list_subsets(specs: Iterable[SubsetSpec]) -> Table:
     """Table of subsets: number, triplet, name, kind, data sets, the paper's role."""
     table = Table(title="Subsets", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     for name in ("subset", "triplet", "also", "name", "kind", "data sets", "paper"):
-        table.add_column(
-            name, no_wrap=name in ("subset", "triplet"), min_width=14 if name == "name" else None, overflow="fold"
-        )
+        widest = {"also": 10, "kind": 8, "data sets": 10}.get(name)
+        table.add_column(name, max_width=widest, no_wrap=name in ("subset", "triplet"), overflow="fold")
     for spec in specs:
         also = ", ".join(sorted(spec.tags - {spec.triplet.task}))
         kind = f"{spec.kind}, multi" if spec.multilabel else spec.kind
