@@ -114,8 +114,8 @@ def _warnings(files: RunFiles) -> list[str]:
             if row.not_above:
                 levels = ", ".join(control_name(level) for level in row.not_above)
                 warnings.append(
-                    f"{split_name(split)}: the interval does not clear {levels}; "
-                    "this result is no evidence that the image was used."
+                    f"{split_name(split)}: not clearly above {levels}, on the questions that these answer; there, this "
+                    "result is no evidence that the image was used."
                 )
     return warnings
 
