@@ -6,6 +6,8 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
+from rich import box
+from rich.console import Group
 from rich.table import Table
 
 from medgraph.evaluation.statistics import Interval
@@ -91,15 +93,22 @@ def table_rows(study: Study) -> list[tuple[str, ...]]:
     ]
 
 
-def terminal_study_table(study: Study) -> Table:
-    """The comparison and its compute as a Rich table."""
-    table = Table(title=f"Accuracy in %, differences in points to {study.reference}", title_justify="left")
-    for name in (*HEADER, "time a run"):
-        table.add_column(name, justify="left" if name in ("split", "arm") else "right")
-    arms = [row.arm for rows in study.rows.values() for row in rows]
-    for arm, cells in zip(arms, table_rows(study), strict=True):
-        table.add_row(*cells, duration(study.compute[arm].seconds))
-    return table
+def terminal_study_table(study: Study) -> Group:
+    """The comparison and its compute, a table a split, as something Rich prints."""
+    tables = []
+    for split, arms in study.rows.items():
+        title = f"{split_name(split)}: accuracy in %, differences in points to {study.reference}"
+        table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+        table.add_column("arm", no_wrap=True)
+        for name in ("mean", "SD", "difference (95 % over seeds)", "p Holm", "time"):
+            table.add_column(name, justify="right", no_wrap=True)
+        for row in arms:
+            versus = f"{points(row.versus.mean)} ({interval(row.versus, signed=True)})" if row.versus else "–"
+            corrected = p_value(row.p_holm) if row.versus else ""
+            seconds = duration(study.compute[row.arm].seconds)
+            table.add_row(row.arm, percent(row.mean), percent(row.sd), versus, corrected, seconds)
+        tables.append(table)
+    return Group(*tables)
 
 
 def _warnings(study: Study, full_data: str | None) -> list[str]:

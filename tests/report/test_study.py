@@ -59,4 +59,4 @@ def test_a_study_without_curves_says_that_nothing_is_known(runs, tmp_path):
 def test_terminal_table(runs):
     console = Console(width=220, file=io.StringIO())
     console.print(terminal_study_table(compare_arms(runs, "LM 10 %", resamples=50)))
-    assert "reference" in console.file.getvalue()
+    assert "differences in points to LM 10 %" in console.file.getvalue()
