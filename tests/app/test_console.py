@@ -90,7 +90,7 @@ from medgraph.training.run import run
 config = ExperimentConfig(
     data=PhantomConfig(num_train=8, num_task=4, num_val=2, num_test=2, num_ood=2),
     model=model_config("tiny", weights="random"),
-    stage1=StageConfig(steps=100_000, batch_size=4),
+    stage1=StageConfig(steps=100_000, batch_size=4), stage2=StageConfig(steps=0), stage3=StageConfig(steps=0),
 )
 with user_errors():
     run(parse(config, ["trainer.accelerator=cpu", "trainer.log_every=1", "run.name=r"]))
