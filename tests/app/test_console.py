@@ -104,7 +104,7 @@ def test_signals_during_training(number, code, tmp_path):
     process = subprocess.Popen(
         [sys.executable, "train.py"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path
     )
-    while process.poll() is None and not list(tmp_path.rglob("metrics.jsonl")):
+    while process.poll() is None and not any(file.stat().st_size for file in tmp_path.rglob("metrics.jsonl")):
         time.sleep(0.2)
     process.send_signal(number)
     _, errors = process.communicate(timeout=120)
