@@ -157,7 +157,10 @@ def _describe(head: AlignmentHead) -> dict[str, Any]:
     cls = type(head)
     described = {"name": f"{cls.__module__}.{cls.__qualname__}", **head.options()}
     if not cls.__module__.startswith("medgraph."):
-        described["source"] = hashlib.sha256(inspect.getsource(cls).encode()).hexdigest()[:8]
+        # of the methods, not the class: a class made in a notebook cell has no source that can be found
+        methods = [method for method in vars(cls).values() if inspect.isfunction(method)]
+        source = "".join(map(inspect.getsource, methods))
+        described["source"] = hashlib.sha256(source.encode()).hexdigest()[:8]
     return described
 
 
