@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from pathlib import Path
 from typing import Any
@@ -11,19 +10,18 @@ import torch
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from lightning.pytorch.callbacks import ModelCheckpoint
 
+from medgraph.training.rundir import replacing
+
 
 class AtomicCheckpointIO(TorchCheckpointIO):
     """Writes to ``<file>.part`` and renames: a checkpoint is whole or absent, never torn."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
         """Save atomically, straight to the disk it belongs to."""
-        part = Path(f"{path}.part")
-        part.parent.mkdir(parents=True, exist_ok=True)
-        try:
+        file = Path(path)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(file) as part:
             torch.save(checkpoint, part)
-            os.replace(part, path)
-        finally:
-            part.unlink(missing_ok=True)
 
 
 def checkpoint_callback(folder: Path, every: int) -> ModelCheckpoint:

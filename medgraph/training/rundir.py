@@ -32,14 +32,21 @@ def claim(folder: Path) -> Iterator[None]:
         yield
 
 
-def write_text(file: Path, text: str) -> None:
-    """Write a file whole or not at all."""
+@contextmanager
+def replacing(file: Path) -> Iterator[Path]:
+    """Give a path to write to, and rename it to ``file`` if that went well: ``file`` is whole or as it was before."""
     part = file.with_name(f"{file.name}.part")
     try:
-        part.write_text(text, encoding="utf-8")
+        yield part
         os.replace(part, file)
     finally:
         part.unlink(missing_ok=True)
+
+
+def write_text(file: Path, text: str) -> None:
+    """Write a file whole or not at all."""
+    with replacing(file) as part:
+        part.write_text(text, encoding="utf-8")
 
 
 def write_json(file: Path, content: Any) -> None:

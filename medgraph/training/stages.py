@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +28,7 @@ from medgraph.models.medvlm import MedVLM
 from medgraph.training.checkpoint import AtomicCheckpointIO, checkpoint_callback, newest_checkpoint
 from medgraph.training.logging import MetricsLogger, Samples, Throughput
 from medgraph.training.module import StageModule, trained_state
-from medgraph.training.rundir import write_json
+from medgraph.training.rundir import replacing, write_json
 
 SPLIT = {"stage1": "train", "stage2": "train", "stage3": "task"}
 """What each stage trains on: instruction data twice, then the small task set."""
@@ -128,7 +127,7 @@ def _fit(
     tensorboard = TensorBoardLogger(str(folder.parent / "tensorboard"), name="", version=name)
     trainer = _trainer(
         accelerator=options.accelerator, devices=options.devices, num_nodes=options.num_nodes,
-        strategy=options.strategy, precision=precision(config), max_steps=module.steps, max_epochs=-1,
+        strategy=options.strategy, precision=options.precision, max_steps=module.steps, max_epochs=-1,
         accumulate_grad_batches=module.stage.accumulate, gradient_clip_val=module.stage.grad_clip or None,
         logger=[logger, tensorboard],
         log_every_n_steps=options.log_every, val_check_interval=validate_every * stage.config.accumulate,
@@ -178,9 +177,5 @@ def _save_compute(file: Path, stage: str, totals: dict[str, float]) -> None:
 
 
 def _save_tensors(state: dict[str, torch.Tensor], file: Path) -> None:
-    part = file.with_suffix(".part")
-    try:
+    with replacing(file) as part:
         save_file({name: value.contiguous() for name, value in state.items()}, part)
-        os.replace(part, file)
-    finally:
-        part.unlink(missing_ok=True)
