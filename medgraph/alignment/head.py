@@ -41,11 +41,14 @@ class AlignmentInput:
         image: image nodes (projector output).
         texts: text views by name in a fixed order, e.g. ``{"answer": …, "extended": …}``; may be one or several.
         generator: source of all noise, on the CPU; None uses torch's default generator.
+        entities: what the metadata says about every sample: ``modality``, ``area``, ``task``, ``label`` → (B,) int64
+            codes, equal for equal values, -1 where unknown. Empty where a caller has no metadata.
     """
 
     image: NodeSet
     texts: Mapping[str, NodeSet]
     generator: torch.Generator | None = None
+    entities: Mapping[str, Tensor] = field(default_factory=dict)
 
     def graphs(self) -> dict[str, NodeSet]:
         """All node sets by name, ``image`` first."""

@@ -20,7 +20,7 @@ from medgraph.data.conversation import (
     encode_conversation,
     encode_prompt,
 )
-from medgraph.data.records import Image, Record
+from medgraph.data.records import ELEMENTS, Image, Record
 
 
 @dataclass(slots=True)
@@ -54,6 +54,8 @@ class ConversationBatch:
         lm_extended: the same conversations with extended answers, where the language model trains on them too.
         texts: graph nodes' texts by view (``answer``, ``extended``), where an alignment head wants them.
         text_ids: (B,) int64 for each view; equal for equal texts.
+        entities: (B,) int64 codes of ``modality``, ``area``, ``task`` and ``label``; equal for equal values, -1 where
+            a record has none.
         ids: record ids by image, for error messages.
     """
 
@@ -63,6 +65,7 @@ class ConversationBatch:
     lm_extended: TokenBatch | None
     texts: dict[str, TokenBatch]
     text_ids: dict[str, Tensor]
+    entities: dict[str, Tensor]
     ids: list[list[str]]
 
     def to(self, device: torch.device) -> ConversationBatch:
@@ -74,6 +77,7 @@ class ConversationBatch:
             lm_extended=None if self.lm_extended is None else self.lm_extended.to(device),
             texts={view: text.to(device) for view, text in self.texts.items()},
             text_ids={view: ids.to(device) for view, ids in self.text_ids.items()},
+            entities={name: codes.to(device) for name, codes in self.entities.items()},
             ids=self.ids,
         )
 
@@ -139,6 +143,15 @@ def content_id(text: str) -> int:
     return zlib.crc32(text.encode())
 
 
+def entity_codes(records: Sequence[Record]) -> dict[str, Tensor]:
+    """Modality, area, task and label of each record as (B,) int64 codes, -1 where it has none."""
+    values = {name: [getattr(record.triplet, name) for record in records] for name in ELEMENTS}
+    values["label"] = [record.label for record in records]
+    return {
+        name: torch.tensor([content_id(text) if text else -1 for text in texts]) for name, texts in values.items()
+    }
+
+
 def collate_conversations(
     samples: Sequence[tuple[Image, Sequence[Record]]], tokens: Tokens, views: Sequence[str], extended_lm: bool
 ) -> ConversationBatch:
@@ -172,6 +185,7 @@ def collate_conversations(
         lm_extended=conversations(detail=True) if extended_lm else None,
         texts={view: TokenBatch(*pad(ids, tokens.tokenizer.pad_token_id)) for view, ids in texts.items()},
         text_ids={view: torch.tensor([content_id(repr(row)) for row in ids]) for view, ids in texts.items()},
+        entities=entity_codes([records[0] for _, records in samples]),
         ids=[[record.id for record in records] for _, records in samples],
     )
 

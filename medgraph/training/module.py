@@ -69,7 +69,7 @@ class StageModule(L.LightningModule):
         if self.head is not None:
             texts = {view: self.vlm.text_nodes(text, batch.text_ids[view]) for view, text in batch.texts.items()}
             images = self.vlm.image_nodes(image_tokens, batch.image_ids)
-            output = self.head(AlignmentInput(images, texts, self.noise))
+            output = self.head(AlignmentInput(images, texts, self.noise, batch.entities))
             loss = loss + self.stage.alpha * output.loss
             terms["align"] = output.loss
             terms |= {f"align/{name}": value for name, value in output.terms.items()}
