@@ -14,6 +14,7 @@ Head = TypeVar("Head", bound="type[AlignmentHead]")
 
 #: Head name → ``"module:Class"``.
 HEADS: dict[str, str] = {
+    "consensus": "medgraph.alignment.heads.consensus:ConsensusHead",
     "convirt": "medgraph.alignment.heads.convirt:ConVIRTHead",
     "exgra": "medgraph.alignment.heads.exgra:ExGraHead",
     "infonce": "medgraph.alignment.heads.infonce:InfoNCEHead",
@@ -21,6 +22,7 @@ HEADS: dict[str, str] = {
     "mgca": "medgraph.alignment.heads.mgca:MGCAHead",
     "none": "medgraph.alignment.heads.none:NoAlignmentHead",
     "ot": "medgraph.alignment.heads.ot:TokenOTHead",
+    "relational": "medgraph.alignment.heads.relational:RelationalHead",
     "siglip": "medgraph.alignment.heads.siglip:SigLIPHead",
     "soft_infonce": "medgraph.alignment.heads.soft_infonce:SoftInfoNCEHead",
     "surgvlp": "medgraph.alignment.heads.surgvlp:SurgVLPHead",
