@@ -9,7 +9,8 @@ from collections.abc import Callable
 from typing import Any
 
 from medgraph.config.errors import ConfigError, suggest
-from medgraph.config.schema import DATA, MODELS, DataConfig, ExperimentConfig, ModelConfig
+from medgraph.config.schema import MODELS, ExperimentConfig, ModelConfig
+from medgraph.config.sources import DATA, DataConfig
 
 
 def data_config(name: str, **options: Any) -> DataConfig:

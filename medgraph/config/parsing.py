@@ -20,7 +20,8 @@ from omegaconf.errors import OmegaConfBaseException
 
 from medgraph.config.choices import CHOICES, choose
 from medgraph.config.errors import ConfigError, suggest
-from medgraph.config.schema import DATA, ExperimentConfig
+from medgraph.config.schema import ExperimentConfig
+from medgraph.config.sources import DATA
 from medgraph.config.validation import validate
 
 
@@ -55,13 +56,13 @@ def parse(default: ExperimentConfig, argv: Sequence[str] = ()) -> ExperimentConf
                 choose(config, setting.group, str(setting.value))
         for setting in layer:
             if not setting.group:
-                _assign(config, setting)
+                assign(config, setting)
     validate(config)
     return config
 
 
 @dataclasses.dataclass(frozen=True)
-class _Setting:
+class Setting:
     """One value for one dotted key.
 
     Attributes:
@@ -102,12 +103,12 @@ def _split(argument: str) -> tuple[str, str]:
     return key.lstrip("-"), value
 
 
-def _argument(key: str, text: str) -> Iterator[_Setting]:
+def _argument(key: str, text: str) -> Iterator[Setting]:
     value = _load(text, f"{key}={text}") if text.startswith(("[", "{")) else text
-    return _flatten(key, value, "")
+    return flatten(key, value, "")
 
 
-def _read_file(file: str) -> list[_Setting]:
+def _read_file(file: str) -> list[Setting]:
     path = Path(file).expanduser()
     if not path.is_file():
         raise ConfigError(f"config={file}: no such file")
@@ -117,7 +118,7 @@ def _read_file(file: str) -> list[_Setting]:
         raise ConfigError(f"config={file}: not readable as text: {error}") from error
     if not isinstance(loaded, dict):
         raise ConfigError(f"config={file}: expected keys and values at the top level, e.g. `seed: 1`")
-    return list(_flatten("", loaded, f"{file}: "))
+    return list(flatten("", loaded, f"{file}: "))
 
 
 def _load(text: str, source: str) -> Any:
@@ -129,16 +130,28 @@ def _load(text: str, source: str) -> Any:
         raise ConfigError(f"{source}{place}: not valid YAML: {problem or error}") from error
 
 
-def _flatten(key: str, value: Any, prefix: str) -> Iterator[_Setting]:
+def flatten(key: str, value: Any, prefix: str) -> Iterator[Setting]:
+    """Settings of nested mappings; lists are values.
+
+    Args:
+        key: dotted key of ``value``; "": the top.
+        value: text, list or mapping.
+        prefix: what messages cite in front of the key.
+    """
     if isinstance(value, Mapping):
         for name, inner in value.items():
-            yield from _flatten(f"{key}.{name}" if key else str(name), inner, prefix)
+            yield from flatten(f"{key}.{name}" if key else str(name), inner, prefix)
     else:
         shown = f"[{','.join(map(str, value))}]" if isinstance(value, list) else value
-        yield _Setting(key, value, f"{prefix}{key}={shown}")
+        yield Setting(key, value, f"{prefix}{key}={shown}")
 
 
-def _assign(config: ExperimentConfig, setting: _Setting) -> None:
+def assign(config: Any, setting: Setting) -> None:
+    """Set one value of a configuration, converted to the type of its field.
+
+    Raises:
+        ConfigError: for an unknown key, or a value that cannot be converted.
+    """
     owner: Any = config
     *sections, name = setting.key.split(".")
     for section in sections:
@@ -155,7 +168,7 @@ def _has(owner: Any, name: str) -> bool:
     return dataclasses.is_dataclass(owner) and name in {field.name for field in dataclasses.fields(owner)}
 
 
-def _convert(owner: Any, name: str, setting: _Setting) -> Any:
+def _convert(owner: Any, name: str, setting: Setting) -> Any:
     """Convert text to the type of the field; OmegaConf knows the types."""
     hint = typing.get_type_hints(type(owner))[name]
     alternatives = get_args(hint) if get_origin(hint) in (typing.Union, types.UnionType) else (hint,)
@@ -188,7 +201,7 @@ def _describe(hint: Any) -> str:
     return names.get(hint, str(hint))
 
 
-def _explain_unknown(config: ExperimentConfig, key: str) -> str:
+def _explain_unknown(config: Any, key: str) -> str:
     """Say what is wrong with a key that the configuration does not have."""
     owners = _keys_by_choice(config)
     if key in owners:
@@ -203,7 +216,7 @@ def _explain_unknown(config: ExperimentConfig, key: str) -> str:
     return f"unknown key{hint}"
 
 
-def _keys_by_choice(config: ExperimentConfig) -> dict[str, str]:
+def _keys_by_choice(config: Any) -> dict[str, str]:
     """Keys that the configuration would have after another choice, with that choice."""
     from medgraph.alignment.options import head_options
     from medgraph.alignment.registry import HEADS

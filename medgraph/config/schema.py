@@ -5,73 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+from medgraph.config.sources import DataConfig, PhantomConfig
+
 STAGES = ("stage1", "stage2", "stage3")
 """The stages of an experiment in their order; each is a field of `ExperimentConfig`."""
-
-
-@dataclass
-class DataConfig:
-    """Options that every data source has."""
-
-    name: str = "phantom"
-    """Which source; `DATA` lists the known ones."""
-    fraction: float = 1.0
-    """Share of the training images, in (0, 1]; shares are nested, so 10 % is contained in 40 %."""
-    extended: Literal["paraphrase", "context"] = "context"
-    """Extended answers that say the same in other words, or that add facts about the image."""
-    seed: int = 0
-    """Seed of the data (not of training): splits, questions, generated images."""
-
-
-@dataclass
-class PhantomConfig(DataConfig):
-    """Procedural images with independent generative factors; no files. See docs/phantom.md."""
-
-    num_train: int = 5000
-    """Training images at fraction 1."""
-    num_task: int = 150
-    """Images of the fixed set that stage 3 fine-tunes on."""
-    num_val: int = 200
-    """Validation images."""
-    num_test: int = 300
-    """Test images of combinations that occur in training."""
-    num_ood: int = 300
-    """Test images of held-out combinations."""
-    questions_per_image: int = 3
-    """Questions a record set asks about one image."""
-    num_modalities: int = 4
-    """How many of the modalities are used."""
-    num_areas: int = 4
-    """How many of the anatomical areas are used."""
-    num_findings: int = 4
-    """How many of the findings are used, `normal` included."""
-    holdout: float = 0.125
-    """Share of the (modality, area, finding) combinations kept for the ood split."""
-    entanglement: float = 0.0
-    """0: factors are independent; 1: the modality determines the area."""
-
-
-@dataclass
-class MedMATConfig(DataConfig):
-    """Images in the layout of the Med-MAT release (arXiv:2412.20070)."""
-
-    name: str = "medmat"
-    root: str = ""
-    """Folder that holds `Aggregated_Subsets/` and `med-mat/`; required."""
-    subsets: list[str] = field(default_factory=list)
-    """Subset numbers to read; empty: all that are there."""
-    ood_subsets: list[str] = field(default_factory=list)
-    """Subsets kept for the ood split; empty: chosen so that each element also occurs in training."""
-    max_per_subset: int = 3000
-    """Cap on the training images of a subset, balanced over its labels; the other splits are capped in proportion."""
-    questions: Literal["released", "rebuilt", "neutral"] = "released"
-    """Choice questions of the release, rebuilt ones with balanced letters, or the same without modality and area."""
-    on_error: Literal["error", "quarantine"] = "error"
-    """Stop at the first record or image that cannot be used, or leave it out and count it in the report."""
-
-
-DATA: dict[str, type[DataConfig]] = {"phantom": PhantomConfig, "medmat": MedMATConfig}
-"""Data sources by name."""
 
 
 @dataclass
@@ -166,6 +103,8 @@ class EvalConfig:
     """Longest generated answer, in tokens."""
     limit: int | None = None
     """Questions per split; None: all."""
+    splits: list[str] = field(default_factory=lambda: ["test", "ood"])
+    """Splits that are answered; ``[val]`` to choose settings without looking at the tests."""
     controls: bool = True
     """Also answer without the image and without a model: what the text and the answer statistics alone give away."""
 

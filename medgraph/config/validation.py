@@ -11,14 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from medgraph.config.errors import ConfigError
-from medgraph.config.schema import STAGES, ExperimentConfig, MedMATConfig
+from medgraph.config.schema import STAGES, ExperimentConfig
+from medgraph.config.sources import FilesConfig, MixtureConfig
 
 _RANGES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     (
         "at least 1",
         lambda value: value >= 1,
         "data.num_train data.num_task data.num_val data.num_test data.num_modalities data.num_areas data.num_findings "
-        "data.questions_per_image data.max_per_subset model.max_length stage?.batch_size stage?.accumulate "
+        "data.questions_per_image data.turns data.max_per_subset model.max_length stage?.batch_size stage?.accumulate "
         "trainer.num_nodes trainer.threads trainer.*_every eval.batch_size eval.max_new_tokens eval.limit",
     ),
     (
@@ -47,6 +48,8 @@ _RANGES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
 """Expectation, test, and the patterns of the keys it is for; None is always allowed."""
 
 _PARTS = ("vision", "projector", "llm")
+SPLITS = ("val", "test", "ood")
+"""What can be answered after training."""
 
 
 def validate(config: ExperimentConfig) -> None:
@@ -59,8 +62,12 @@ def validate(config: ExperimentConfig) -> None:
         if dataclasses.is_dataclass(section):
             for name, value in vars(section).items():
                 _check_range(f"{group}{name}", value)
-    if isinstance(config.data, MedMATConfig):
-        _check_root(config.data.root)
+    if isinstance(config.data, FilesConfig):
+        check_root(config.data)
+    if isinstance(config.data, MixtureConfig):
+        from medgraph.config.mixture import mixture_parts  # needs the parser, which needs this module
+
+        mixture_parts(config.data)
     for name in STAGES:
         stage = getattr(config, name)
         if stage.steps is not None and stage.epochs is not None:
@@ -70,6 +77,11 @@ def validate(config: ExperimentConfig) -> None:
                 raise ConfigError(f"{name}.train={part}: expected parts out of {', '.join(_PARTS)}")
         if stage.train is not None and not stage.train:
             raise ConfigError(f"{name}.train is empty; to leave a stage out set {name}.steps=0")
+    for split in config.eval.splits:
+        if split not in SPLITS:
+            raise ConfigError(f"eval.splits={split}: expected splits out of {', '.join(SPLITS)}")
+    if not config.eval.splits:
+        raise ConfigError(f"eval.splits is empty: expected splits out of {', '.join(SPLITS)}")
     if config.trainer.devices != 1 or config.trainer.num_nodes != 1:
         raise ConfigError(f"trainer.devices={config.trainer.devices} trainer.num_nodes={config.trainer.num_nodes}: "
                           "a run uses one device so far")  # fmt: skip
@@ -84,14 +96,16 @@ def _check_range(key: str, value: Any) -> None:
             raise ConfigError(f"{key}={value}: expected {expected}")
 
 
-def _check_root(root: str) -> None:
-    if not root:
-        raise ConfigError("data.root is not set: data=medmat needs the folder that holds Aggregated_Subsets/ and "
-                          "med-mat/; add data.root=FOLDER")  # fmt: skip
-    if not Path(root).is_dir():
-        raise ConfigError(
-            f"data.root={root}: no such folder; expected the one that holds Aggregated_Subsets/ and med-mat/"
-        )
+def check_root(data: FilesConfig, key: str = "data.root") -> None:
+    """Check that the files of a source are somewhere.
+
+    Raises:
+        ConfigError: naming the key and what it should be.
+    """
+    if not data.root:
+        raise ConfigError(f"{key} is not set: data={data.name} needs {data.EXPECTS}; add {key}=PATH")
+    if not Path(data.root).exists():
+        raise ConfigError(f"{key}={data.root}: no such folder or file; expected {data.EXPECTS}")
 
 
 def _check_alignment(config: ExperimentConfig) -> None:

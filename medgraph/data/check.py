@@ -16,9 +16,10 @@ from rich.table import Table
 
 from medgraph.data.errors import DataError
 from medgraph.data.images import decode
-from medgraph.data.medmat import QUARANTINE, find_subsets
+from medgraph.data.medmat import find_subsets
 from medgraph.data.medmat_files import Item, scan_subset
 from medgraph.data.paths import PathIndex, refused
+from medgraph.data.policy import QUARANTINE
 from medgraph.data.records import Corpus
 
 FORMATS = {".jpg": {"JPEG", "MPO"}, ".jpeg": {"JPEG", "MPO"}, ".png": {"PNG"}, ".bmp": {"BMP"}, ".gif": {"GIF"},

@@ -7,7 +7,7 @@ size of the corpus and not of the release.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -18,17 +18,12 @@ from medgraph.data.convert import NAMED, NEUTRAL, QuestionConverter
 from medgraph.data.errors import DataError
 from medgraph.data.medmat_files import ImageFacts, Item, find_subset_files, read_groups, scan_subset
 from medgraph.data.paths import PathIndex, refused
+from medgraph.data.policy import MAX_QUARANTINED, Policy
 from medgraph.data.records import Corpus, MATTriplet
 from medgraph.data.registry import Registry, SubsetSpec, builtin, from_yaml
 from medgraph.data.vocabulary import AREAS, MODALITIES, task_category
 
 QuestionSource = Literal["released", "rebuilt", "neutral"]
-
-QUARANTINE = "quarantine.txt"
-"""File below the data root that lists unreadable images, one a line; `medgraph.data.check` writes it."""
-
-MAX_QUARANTINED = 0.1
-"""Share of a question file's records that may be left out before reading stops all the same."""
 
 
 def build_medmat(config: MedMATConfig) -> Corpus:
@@ -115,36 +110,6 @@ def find_subsets(root: Path, numbers: Sequence[str] = ()) -> list[SubsetFile]:
         for number, path in paths.items()
         for known in [facts.get(number, {})]
     ]
-
-
-class Policy:
-    """What happens to records and images that cannot be used: stop, or leave out and count.
-
-    Args:
-        mode: ``error`` or ``quarantine``.
-        notes: counts what was left out.
-        images: images that a check has found unreadable; only left out in ``quarantine`` mode.
-    """
-
-    def __init__(self, mode: Literal["error", "quarantine"], notes: Counter[str], images: Collection[str] = ()) -> None:
-        self.mode, self.notes, self.images = mode, notes, frozenset(images) if mode == "quarantine" else frozenset()
-
-    def reject(self, error: DataError) -> None:
-        """Raise the error, or count it.
-
-        Raises:
-            DataError: in ``error`` mode.
-        """
-        if self.mode == "error":
-            raise error
-        self.notes[f"quarantined: {error.kind.replace('_', ' ')}"] += 1
-
-    @classmethod
-    def of(cls, config: MedMATConfig, notes: Counter[str]) -> Policy:
-        """The policy of a configuration; `QUARANTINE` below the root lists the unreadable images."""
-        path = Path(config.root) / QUARANTINE
-        listed = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-        return cls(config.on_error, notes, listed)
 
 
 def load(

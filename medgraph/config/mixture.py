@@ -1,0 +1,68 @@
+"""The sources of a mixture: from the mappings of `MixtureConfig.sources` to checked configurations."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from medgraph.config.choices import data_config
+from medgraph.config.errors import ConfigError, suggest
+from medgraph.config.parsing import assign, flatten
+from medgraph.config.sources import DataConfig, FilesConfig, MixtureConfig
+from medgraph.config.validation import check_root
+
+SPLITS = ("train", "task", "val", "test", "ood")
+
+
+@dataclass(frozen=True, slots=True)
+class MixturePart:
+    """One source of a mixture.
+
+    Attributes:
+        data: its configuration; seed and kind of extended answers are the mixture's unless it has its own.
+        images: training images to take; None takes all.
+        splits: the splits that it contributes to.
+    """
+
+    data: DataConfig
+    images: int | None
+    splits: tuple[str, ...]
+
+
+def mixture_parts(config: MixtureConfig) -> list[MixturePart]:
+    """Check and convert the sources of a mixture.
+
+    Raises:
+        ConfigError: naming the source, the key and what is accepted.
+
+    Example:
+        >>> part, = mixture_parts(MixtureConfig(sources=[{"name": "phantom", "num_train": "9", "images": 4}]))
+        >>> part.data.num_train, part.images, part.splits
+        (9, 4, ('train', 'task', 'val', 'test', 'ood'))
+    """
+    if not config.sources:
+        raise ConfigError("data.sources is empty; add data.sources=[{name: vqa_rad, root: PATH, images: 200}, …]")
+    parts = [_part(config, source, f"data.sources[{i}]") for i, source in enumerate(config.sources)]
+    if not any("train" in part.splits for part in parts):
+        raise ConfigError("data.sources: none contributes to train; add train to the splits of one")
+    return parts
+
+
+def _part(config: MixtureConfig, source: Mapping[str, object], where: str) -> MixturePart:
+    options = dict(source)
+    name, images, splits = str(options.pop("name", "")), options.pop("images", None), options.pop("splits", SPLITS)
+    if not name or name == config.name or "fraction" in options:
+        raise ConfigError(f"{where}={source}: expected a name (not mixture), its options, and no fraction: it is "
+                          "data.fraction that cuts the whole mixture")  # fmt: skip
+    if images is not None and not (str(images).isdecimal() and int(str(images)) > 0):
+        raise ConfigError(f"{where}.images={images}: expected at least 1")
+    wanted = splits.split(",") if isinstance(splits, str) else [str(split) for split in splits]  # type: ignore[attr-defined]
+    for split in wanted:
+        if split not in SPLITS:
+            raise ConfigError(f"{where}.splits={split}: unknown split{suggest(split, SPLITS)}")
+    data = data_config(name, seed=config.seed, extended=config.extended)
+    for setting in flatten("", options, f"{where}: "):
+        assign(data, setting)
+    if isinstance(data, FilesConfig):
+        check_root(data, f"{where}.root")
+    return MixturePart(data, None if images is None else int(str(images)), tuple(wanted))
