@@ -19,6 +19,9 @@ from rich.table import Table
 from medgraph.data.hashing import NEAR, equal_files, near_pairs, signatures
 from medgraph.data.records import Corpus
 
+Classes = Iterable[tuple[Iterable[str], float]]
+"""Images that share something, with the certainty of it."""
+
 KINDS = {
     "same_image": "one image file in both",
     "equal_content": "different files with equal content",
@@ -26,7 +29,7 @@ KINDS = {
     "same_patient": "one patient in both, although in different groups",
     "near_duplicate": "the same picture resized, re-encoded, inverted or brightened",
 }
-"""What two images can share, most certain first; a pair is reported once, by its first kind."""
+"""What two images can share, most certain first; an image is reported once for every other place, by its first kind."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +77,7 @@ class AuditReport:
     """What an audit found.
 
     Attributes:
-        leaks: every pair of places, in different splits or in different subsets of one split.
+        leaks: images that are, or share something with, an image of an earlier split or another subset.
         sources: source to images by (split, subset), for sources that more than one subset draws on.
         sizes: images of each split.
         compared: kinds that could be compared; patients and sources need facts about the images.
@@ -98,17 +101,31 @@ class AuditReport:
         return {key: len(images[key]) for key in sorted(images, key=_rank)}
 
     def verdict(self) -> str:
-        """One sentence for a report."""
-        later: dict[str, set[str]] = {}
+        """What is shared between splits, in a sentence or two for a report."""
+        found: dict[str, list[Leak]] = {}
         for leak in self.leaks:
             if leak.across_splits:
-                later.setdefault(leak.second.split, set()).add(leak.second.image)
-        kinds = sorted({leak.kind for leak in self.leaks if leak.across_splits}, key=list(KINDS).index)
-        if not later:
+                found.setdefault(leak.second.split, []).append(leak)
+        if not found:
             checks = ", ".join(_words(kind) for kind in self.compared)
             return f"No leak between splits; {sum(self.sizes.values())} images compared by {checks}."
-        found = ", ".join(f"{len(images)} of {self.sizes[split]} {split} images" for split, images in later.items())
-        return f"LEAK: {found} are in an earlier split too ({', '.join(_words(kind) for kind in kinds)})."
+        parts = []
+        for split, leaks in found.items():
+            number = len({leak.second.image for leak in leaks})
+            earlier = ", ".join(name for name in self.sizes if any(leak.first.split == name for leak in leaks))
+            kinds = ", ".join(_words(kind) for kind in KINDS if any(leak.kind == kind for leak in leaks))
+            parts.append(f"{number} of {self.sizes[split]} {split} images are also in {earlier} ({kinds})")
+        example = next(leak for leak in self.leaks if leak.across_splits)
+        pair = f"{example.first.split} {example.first.image} and {example.second.split} {example.second.image}"
+        return f"LEAK: {'; '.join(parts)}. For example {pair}."
+
+    def notes(self) -> dict[str, int]:
+        """Counts of what splits share, for the notes of a corpus."""
+        return {
+            f"{second} images that {first} shares ({_words(kind)})": count
+            for (kind, first, second), count in self.counts().items()
+            if first != second
+        }
 
     def render(self, examples: int = 8) -> RenderableType:
         """Tables of counts, first examples and shared sources, and the verdict."""
@@ -155,7 +172,7 @@ def _words(kind: str) -> str:
 
 def audit(
     corpus: Corpus,
-    root: Path,
+    root: Path | None,
     patients: Mapping[str, str] | None = None,
     sources: Mapping[str, str] | None = None,
     near: bool = True,
@@ -163,16 +180,18 @@ def audit(
 ) -> AuditReport:
     """Look for shared pictures, groups, patients and sources between any two splits and any two subsets.
 
+    Without ``near`` nothing is decoded and only files of equal size are read, so every run can afford it.
+
     Args:
         corpus: the data as it is used.
-        root: folder of the images.
+        root: folder of the images; None for images without files, which are compared by name and group only.
         patients: image to patient, where known.
         sources: image to published source, where known.
         near: also compare appearance, which decodes every image.
         threshold: smallest absolute correlation of near duplicates.
 
     Raises:
-        DataError: if an image cannot be read.
+        DataError: if an image is missing or cannot be read.
     """
     places: dict[str, set[Place]] = {}
     groups: dict[str, set[str]] = {}
@@ -181,23 +200,22 @@ def audit(
             places.setdefault(record.image, set()).add(Place(split, record.subset, record.image))
             groups.setdefault(record.group, set()).add(record.image)
     images = sorted(places)
-    shared: list[tuple[str, Iterable[tuple[str, str, float]]]] = [
-        ("same_image", ((image, image, 1.0) for image in images)),
-        ("equal_content", _pairs(equal_files(images, root))),
-        ("same_group", _pairs(groups.values())),
-    ]
+    shared: dict[str, Classes] = {"same_image": (([image], 1.0) for image in images)}
+    if root is not None:
+        shared["equal_content"] = _certain(equal_files(images, root))
+    shared["same_group"] = _certain(groups.values())
     if patients:
-        shared.append(("same_patient", _pairs(_by_value(images, patients).values())))
-    if near:
-        shared.append(("near_duplicate", _near(images, root, threshold)))
-    order = list(corpus.splits)
-    found: dict[tuple[Place, Place], Leak] = {}
-    for kind, pairs in shared:
-        for a, b, score in pairs:
-            for first, second in _place_pairs(places[a], places[b], order):
-                found.setdefault((first, second), Leak(kind, first, second, score))
+        shared["same_patient"] = _certain(_by_value(images, patients).values())
+    if near and root is not None:
+        shared["near_duplicate"] = _near(images, root, threshold)
+    ranks = {split: rank for rank, split in enumerate(corpus.splits)}
+    found: dict[tuple[str, str, Place], Leak] = {}
+    for kind, classes in shared.items():
+        for members, score in classes:
+            for first, second in _crossings([place for image in members for place in places[image]], ranks):
+                found.setdefault((first.split, first.subset, second), Leak(kind, first, second, score))
     sizes = {split: len({record.image for record in records}) for split, records in corpus.splits.items()}
-    compared = (*(kind for kind, _ in shared), *(["same_source"] if sources else []))
+    compared = (*shared, *(["same_source"] if sources else []))
     return AuditReport(tuple(found.values()), _shared_sources(places, sources or {}), sizes, compared)
 
 
@@ -210,15 +228,13 @@ def _shared_sources(
     return {source: dict(sorted(use.items())) for source, use in uses.items() if len({s for _, s in use}) > 1}
 
 
-def _pairs(groups: Iterable[Iterable[str]]) -> Iterator[tuple[str, str, float]]:
-    for group in groups:
-        for a, b in itertools.combinations(sorted(set(group)), 2):
-            yield a, b, 1.0
+def _certain(classes: Iterable[Iterable[str]]) -> Classes:
+    return ((sorted(members), 1.0) for members in classes)
 
 
-def _near(images: list[str], root: Path, threshold: float) -> Iterator[tuple[str, str, float]]:
+def _near(images: list[str], root: Path, threshold: float) -> Classes:
     for i, j, score in near_pairs(signatures(images, root), threshold):
-        yield images[i], images[j], score
+        yield (images[i], images[j]), score
 
 
 def _by_value(images: Iterable[str], facts: Mapping[str, str]) -> dict[str, list[str]]:
@@ -229,9 +245,13 @@ def _by_value(images: Iterable[str], facts: Mapping[str, str]) -> dict[str, list
     return members
 
 
-def _place_pairs(first: set[Place], second: set[Place], order: list[str]) -> Iterator[tuple[Place, Place]]:
-    """Pairs of places in different splits or subsets, the earlier split first."""
-    pairs = itertools.combinations(sorted(first, key=str), 2) if first is second else itertools.product(first, second)
-    for a, b in pairs:
-        if (a.split, a.subset) != (b.split, b.subset):
-            yield (a, b) if order.index(a.split) <= order.index(b.split) else (b, a)
+def _crossings(places: list[Place], ranks: Mapping[str, int]) -> Iterator[tuple[Place, Place]]:
+    """Every place with one place in each earlier split or subset: the same image if it is there, else the first."""
+    if len(places) < 2:
+        return
+    by_subset: dict[tuple[str, str], dict[str, Place]] = {}
+    for place in sorted(places, key=lambda place: (ranks[place.split], place.subset, place.image)):
+        by_subset.setdefault((place.split, place.subset), {})[place.image] = place
+    for earlier, later in itertools.combinations(by_subset.values(), 2):
+        for image, place in later.items():
+            yield earlier.get(image, next(iter(earlier.values()))), place

@@ -20,6 +20,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import track
 
+from medgraph.data.images import image_root
 from medgraph.data.records import Corpus, Image
 
 VERSION = 1
@@ -41,6 +42,7 @@ class CachedImages:
 
     def __init__(self, load_image: Callable[[str, int], Image], images: Sequence[str], side: int, file: Path) -> None:
         self.load_image, self.side, self.file = load_image, side, file
+        self.root = image_root(load_image)
         self.index = {image: i for i, image in enumerate(images)}
         self._map: np.memmap[Any, np.dtype[np.uint8]] | None = None
 

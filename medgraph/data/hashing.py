@@ -12,6 +12,7 @@ import numpy.typing as npt
 import PIL.Image
 from scipy.ndimage import uniform_filter
 
+from medgraph.data.errors import DataError
 from medgraph.data.images import decode
 
 Signature = npt.NDArray[np.float32]
@@ -43,16 +44,27 @@ def equal_files(paths: Iterable[str], root: Path) -> list[tuple[str, ...]]:
 
     Returns:
         Groups of at least two different paths with the same content, sorted.
+
+    Raises:
+        DataError: if a file is missing.
     """
     by_size: dict[int, list[str]] = {}
     for path in sorted(set(paths)):
-        by_size.setdefault(os.path.getsize(os.path.join(root, path)), []).append(path)
+        by_size.setdefault(_size(path, root), []).append(path)
     by_content: dict[str, list[str]] = {}
     for candidates in by_size.values():
         if len(candidates) > 1:
             for path in candidates:
                 by_content.setdefault(file_digest(root / path), []).append(path)
     return sorted(tuple(group) for group in by_content.values() if len(group) > 1)
+
+
+def _size(path: str, root: Path) -> int:
+    try:
+        return os.path.getsize(os.path.join(root, path))
+    except OSError as error:
+        raise DataError.at("image_missing", root / path, found=error.strerror, expected="an image",
+                           fix="restore it; `medgraph data check` lists all missing files") from error  # fmt: skip
 
 
 def signature(image: PIL.Image.Image) -> Signature:

@@ -6,7 +6,7 @@ processor, in uint8. Normalisation happens in the model, on the device. Does not
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,6 +58,11 @@ class ImageFolder:
     def _owner(self, path: str) -> str:
         record = next((record for record in self.records if record.image == path), None)
         return f"{record.subset}, record {record.id}: " if record else ""
+
+
+def image_root(load_image: Callable[[str, int], Image]) -> Path | None:
+    """Folder of the image files behind a corpus' ``load_image``; None for generated images."""
+    return getattr(load_image, "root", None)
 
 
 def decode(path: Path) -> PIL.Image.Image:

@@ -105,6 +105,8 @@ def headline(results: Results) -> str:
 
 def _warnings(files: RunFiles) -> list[str]:
     warnings = [f"{sentence}." for sentence in files.missing]
+    if (leaks := str(files.data.get("leaks", ""))).startswith("LEAK"):
+        warnings.append(leaks)
     if files.results:
         for split in files.results.splits:
             row = files.results.get(split).overall

@@ -27,8 +27,10 @@ from medgraph.alignment.head import AlignmentHead
 from medgraph.alignment.options import make_head
 from medgraph.config import STAGES, ConfigError, ExperimentConfig, run_dir, validate
 from medgraph.data import build_corpus
+from medgraph.data.audit import audit
 from medgraph.data.collate import Tokens
 from medgraph.data.conversation import prompt, reply
+from medgraph.data.images import image_root
 from medgraph.data.loading import ImageCache
 from medgraph.data.records import Corpus, take_questions
 from medgraph.evaluation.results import Results, summarise
@@ -91,6 +93,7 @@ def run(
         write_identity(config, folder)
         L.seed_everything(config.seed, workers=True, verbose=False)
         corpus = corpus or build_corpus(config.data)
+        leaks = audit(corpus, image_root(corpus.load_image), near=False)
         vlm = build_model(config.model, corpus_texts(corpus))
         tokens = Tokens(vlm.tokenizer, vlm.vision.num_tokens, config.model.max_length)
         images = ImageCache(corpus, vlm.vision.image_size)
@@ -105,11 +108,14 @@ def run(
             "records": {name: len(records) for name, records in corpus.splits.items()},
             "tests": Corpus({name: corpus.splits.get(name, ()) for name in TESTS}, corpus.load_image).fingerprint(),
             "validation": len(stages["stage2"].data.validation),
-            "notes": dict(corpus.notes),
+            "notes": {**corpus.notes, **leaks.notes()},
+            "leaks": leaks.verdict(),
         }
         write_data_identity(folder, facts)
         sizes = ", ".join(f"{name} {len({r.image_id for r in rs})}" for name, rs in corpus.splits.items())
         console.print(f"[bold]{config.name}[/bold]  {folder}\nimages: {sizes}; data {facts['fingerprint']}")
+        if not leaks.clean:
+            console.print(f"[bold red]{leaks.verdict()}[/]", soft_wrap=True)
         _check_answers(corpus, tokens, config.eval.max_new_tokens)
         vlm.tokenizer.save_pretrained(folder / "tokenizer")
         train_stages(config, vlm, head, stages, folder, console)

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from medgraph.config import MedMATConfig
 from medgraph.data.audit import audit
+from medgraph.data.errors import DataError
 from medgraph.data.images import ImageFolder
 from medgraph.data.medmat import build_medmat
 from medgraph.data.readers import read
@@ -58,8 +59,41 @@ def test_every_kind_of_leak_is_found(root):
     kinds = ("same_image", "equal_content", "same_group", "same_patient", "near_duplicate")
     assert report.counts() == {(kind, "train", "test"): 1 for kind in kinds}
     assert not report.clean
-    assert report.verdict().startswith("LEAK: 5 of 5 test images are in an earlier split too (same image,")
+    assert report.verdict().startswith("LEAK: 5 of 5 test images are also in train (same image, equal")
+    assert report.notes()["test images that train shares (near duplicate)"] == 1
     assert ("near_duplicate", "train", "test") not in audit(corpus(root, **splits), root, near=False).counts()
+
+
+COPIES = {
+    "resized": lambda image: image.resize((image.width // 2, image.height // 2)),
+    "re-encoded": lambda image: image,
+    "inverted": lambda image: Image.eval(image, lambda v: 255 - v),
+    "brightened": lambda image: Image.eval(image, lambda v: min(255, v + 40)),
+}
+
+
+@pytest.mark.parametrize("kind", COPIES)
+def test_planted_copies_of_training_images_are_found(root, kind):
+    for i in (2, 5):
+        COPIES[kind](Image.open(root / f"{i}.png")).save(root / f"copy {i}.jpg", quality=70)
+    report = audit(
+        corpus(root, train=[(f"{i}.png",) for i in range(1, 7)], test=[("copy 2.jpg",), ("copy 5.jpg",)]), root
+    )
+    found = {(leak.kind, leak.first.image, leak.second.image) for leak in report.leaks}
+    assert found == {("near_duplicate", f"{i}.png", f"copy {i}.jpg") for i in (2, 5)}
+
+
+def test_a_large_group_on_both_sides_is_reported_once_an_image(root):
+    rows = [(f"{i}", "s", "one patient") for i in range(400)]
+    report = audit(corpus(root, train=rows[:200], test=rows[200:]), None)
+    assert report.counts() == {("same_group", "train", "test"): 200}
+    assert len(report.leaks) == 200
+    assert report.compared == ("same_image", "same_group")
+
+
+def test_a_missing_image_is_named(root):
+    with pytest.raises(DataError, match=r"gone\.png: found 'No such file or directory'"):
+        audit(corpus(root, train=[("gone.png",)]), root, near=False)
 
 
 def test_subsets_that_share_an_image_or_a_source_are_named(root):
@@ -98,8 +132,22 @@ def test_equal_files_under_other_names_leave_training(make_release):
 def test_all_test_images_of_vqa_rad_are_training_images():
     root = SHARED / "vqa-rad"
     report = audit(read("vqa-rad", root), root, near=False)
-    assert report.verdict() == "LEAK: 203 of 203 test images are in an earlier split too (same image)."
+    found, example = report.verdict().split(". ")
+    assert found == "LEAK: 203 of 203 test images are also in train, task, val (same image)"
+    assert example.startswith("For example train images/")
     assert audit(read("vqa-rad", root, rule="clean"), root, near=False).clean
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason="VQA-RAD is not on this machine")
+def test_202_test_images_of_the_public_file_are_training_images(tmp_path):
+    rows = []
+    for split, prefix in (("train", ""), ("test", "test_")):
+        for row in json.loads((SHARED / "vqa-rad" / f"{split}set.json").read_text()):
+            rows += [{**row, "phrase_type": prefix + row["phrase_type"]}] if row["phrase_type"] != "frame" else []
+    (tmp_path / "VQA_RAD.json").write_text(json.dumps(rows))
+    (tmp_path / "images").symlink_to(SHARED / "vqa-rad" / "images")
+    assert len(rows) == 2248
+    assert audit(read("vqa-rad", tmp_path), tmp_path, near=False).verdict().startswith("LEAK: 202 of 203 test images")
 
 
 @pytest.mark.slow

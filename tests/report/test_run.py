@@ -38,6 +38,15 @@ class Page(HTMLParser):
             assert self.open.pop() == tag
 
 
+def test_leaks_between_splits_are_a_warning(run_dir, tmp_path):
+    folder = shutil.copytree(run_dir, tmp_path / "run")
+    found = "LEAK: 203 of 203 test images are also in train (same image)."
+    for verdict, shown in ((found, 1), ("No leak between splits.", 0)):
+        (folder / "data.json").write_text(json.dumps({"leaks": verdict}))
+        warnings = re.findall(r'<div class="note" role="note">.*?</div>', write_report(folder).read_text(), re.DOTALL)
+        assert sum(found in warning for warning in warnings) == shown
+
+
 @pytest.fixture(scope="module")
 def text(run_dir, references) -> str:
     return write_report(run_dir, references).read_text()

@@ -58,6 +58,7 @@ def test_a_run_leaves_everything_a_report_needs(finished):
     for split in ("test", "ood"):
         for control in ("none", "no_image", "majority", "nearest_question"):
             assert asked.count((split, control)) == 6
+    assert json.loads((folder / "data.json").read_text())["leaks"].startswith("No leak between splits; 44 images")
     compute = json.loads((folder / "compute.json").read_text())
     assert [compute[stage]["steps"] for stage in ("stage1", "stage2", "stage3")] == [2, 7, 2]
     assert compute["stage2"]["images"] == 28
