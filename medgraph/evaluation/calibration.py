@@ -167,6 +167,16 @@ def verbalised_confidence(text: str) -> float | None:
     return value if value <= 1 else None
 
 
+def without_confidence(text: str) -> str:
+    """The answer without the confidence that is stated behind it.
+
+    Example:
+        >>> without_confidence("yes. Confidence (0-100): 85%"), without_confidence("left lung")
+        ('yes.', 'left lung')
+    """
+    return re.split(r"\bconfidence\b", text, maxsplit=1, flags=re.IGNORECASE)[0].rstrip(" ,;(")
+
+
 def _auroc(p: Floats, right: Floats) -> float:
     from scipy import stats
 

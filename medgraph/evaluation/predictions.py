@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -15,6 +15,8 @@ from typing import Any
 from medgraph.data.records import AnswerType, MATTriplet
 
 ANSWER_TYPES: tuple[AnswerType, ...] = ("closed", "open", "choice")
+YES_NO = ("yes", "no")
+"""The allowed answers of a closed question, in the order of their log-likelihoods."""
 
 Key = tuple[str, str, str]
 """What identifies a line: question id, split and control."""
@@ -39,6 +41,9 @@ class Prediction:
         answer: the truth.
         prediction: the text the model wrote.
         score: points under the strict protocol, in [0, 1].
+        logprobs: log-likelihood of the reply that stands for each allowed answer: the letters of `options`, or yes and
+            no; empty where the model gave none.
+        text_logprobs: log-likelihood of the whole text of each option and the end of the answer; choice questions only.
     """
 
     id: str
@@ -54,14 +59,22 @@ class Prediction:
     answer: str
     prediction: str
     score: float
+    logprobs: tuple[float, ...] = ()
+    text_logprobs: tuple[float, ...] = ()
 
     @property
     def key(self) -> Key:
         """What identifies this line in its file."""
         return self.id, self.split, self.control
 
+    @property
+    def allowed(self) -> tuple[str, ...]:
+        """The answers that may be given: the options, or yes and no; empty for open questions."""
+        return YES_NO if self.answer_type == "closed" else self.options
 
-_TEXT = tuple(f.name for f in fields(Prediction) if f.name not in ("options", "score"))
+
+_LOGPROBS = ("logprobs", "text_logprobs")
+_TEXT = tuple(f.name for f in fields(Prediction) if f.name not in ("options", "score", *_LOGPROBS))
 
 
 def parse_prediction(values: object) -> Prediction:
@@ -72,7 +85,7 @@ def parse_prediction(values: object) -> Prediction:
     """
     if not isinstance(values, dict):
         raise ValueError(f"expected a JSON object, found {type(values).__name__}")
-    values = {"control": "none", "options": [], **values}
+    values = {"control": "none", "options": [], **dict.fromkeys(_LOGPROBS, ()), **values}
     known = [f.name for f in fields(Prediction)]
     if missing := [name for name in known if name not in values]:
         raise ValueError(f"field {missing[0]!r} is missing; found {', '.join(sorted(values))}")
@@ -92,7 +105,22 @@ def parse_prediction(values: object) -> Prediction:
     if isinstance(score, bool) or not isinstance(score, (int, float)) or not 0 <= score <= 1:
         raise ValueError(f"field 'score' must be a number in [0, 1], found {score!r}")
     MATTriplet.parse(values["triplet"])
-    return Prediction(**{**values, "options": tuple(options), "score": float(score)})
+    prediction = Prediction(**{**values, "options": tuple(options), "score": float(score)})
+    return replace(
+        prediction, logprobs=_logprobs(prediction, "logprobs"), text_logprobs=_logprobs(prediction, "text_logprobs")
+    )
+
+
+def _logprobs(prediction: Prediction, name: str) -> tuple[float, ...]:
+    """Log-likelihoods of a decoded line, one for every allowed answer or none."""
+    values = getattr(prediction, name)
+    numbers = isinstance(values, (list, tuple)) and all(type(value) in (int, float) for value in values)
+    if not numbers or len(values) not in (0, len(prediction.allowed)) or any(value > 0 for value in values):
+        raise ValueError(
+            f"field {name!r} must hold a number of at most 0 for each of the {len(prediction.allowed)} allowed "
+            f"answers, found {values!r}"
+        )
+    return tuple(map(float, values))
 
 
 def read_predictions(path: str | Path) -> list[Prediction]:
@@ -164,7 +192,8 @@ class PredictionWriter:
         for prediction in predictions:
             if prediction.key in self.done:
                 raise ValueError(f"{self.path}: {prediction.key} is already written; skip the questions in `done`")
-            self._file.write(json.dumps(asdict(prediction), ensure_ascii=False) + "\n")
+            values = {name: value for name, value in asdict(prediction).items() if value or name not in _LOGPROBS}
+            self._file.write(json.dumps(values, ensure_ascii=False) + "\n")
             self._file.flush()
             self.done.add(prediction.key)
 

@@ -14,17 +14,18 @@ A row whose interval does not clear a level carries that level's name in `Row.no
 from __future__ import annotations
 
 import json
-import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from medgraph.data.records import ELEMENTS, MATTriplet
+from medgraph.evaluation.confidence import CalibrationResult, calibrations
 from medgraph.evaluation.parsing import normalise
+from medgraph.evaluation.plain import from_plain, to_plain
 from medgraph.evaluation.predictions import Prediction
 from medgraph.evaluation.scoring import is_parsed, token_overlap
 from medgraph.evaluation.statistics import (
@@ -96,9 +97,15 @@ class SplitResult:
 
 @dataclass(frozen=True, slots=True)
 class Results:
-    """What ``results.json`` holds: one entry per split and control, in the order of the predictions."""
+    """What ``results.json`` holds.
+
+    Attributes:
+        entries: one per split and control, in the order of the predictions.
+        calibration: of the model's confidences, see `medgraph.evaluation.confidence`.
+    """
 
     entries: tuple[SplitResult, ...]
+    calibration: tuple[CalibrationResult, ...] = ()
 
     def get(self, split: str, control: str = NO_CONTROL) -> SplitResult:
         """The entry of a split and control.
@@ -123,7 +130,7 @@ class Results:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON; NaN becomes None."""
-        return {"format": FORMAT, "entries": [_plain(asdict(entry)) for entry in self.entries]}
+        return {"format": FORMAT, **to_plain(self)}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Results:
@@ -134,7 +141,7 @@ class Results:
         """
         if values.get("format") != FORMAT:
             raise ValueError(f"results of format {values.get('format')!r}, this version reads {FORMAT}; score again")
-        return cls(tuple(_entry(entry) for entry in values["entries"]))
+        return from_plain(cls, values)
 
     def save(self, path: str | Path) -> None:
         """Write ``results.json``."""
@@ -146,18 +153,25 @@ class Results:
         return cls.from_dict(json.loads(Path(path).read_text(encoding="utf-8")))
 
 
-def summarise(predictions: Iterable[Prediction], seed: int = 0, resamples: int = RESAMPLES) -> Results:
-    """Score tables, intervals and comparisons of everything in a predictions file.
+def summarise(
+    predictions: Iterable[Prediction],
+    seed: int = 0,
+    resamples: int = RESAMPLES,
+    validation: Sequence[Prediction] = (),
+) -> Results:
+    """Score tables, intervals, comparisons and calibration of everything in a predictions file.
 
     Args:
         predictions: of any splits and controls.
         seed: of the bootstrap.
-        resamples: of the bootstrap; rows of the tables use a tenth.
+        resamples: of the bootstrap; rows of the tables and calibration use a tenth.
+        validation: answers to validation questions, to fit the temperature on.
 
     Raises:
         ValueError: if there are no predictions.
     """
     groups: dict[tuple[str, str], list[Prediction]] = defaultdict(list)
+    predictions = list(predictions)
     for prediction in predictions:
         groups[prediction.split, prediction.control].append(prediction)
     if not groups:
@@ -176,7 +190,7 @@ def summarise(predictions: Iterable[Prediction], seed: int = 0, resamples: int =
             for name, columns in _columns(members).items()
         }
         entries.append(SplitResult(split, control, overall, tables, over))
-    return Results(tuple(entries))
+    return Results(tuple(entries), calibrations(predictions, validation, seed, resamples // 10))
 
 
 def difference(
@@ -271,25 +285,3 @@ def _row(
 
 def _unparsed(p: Prediction) -> bool:
     return not p.score and not is_parsed(p.prediction, p.answer_type, p.options)
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, tuple):
-        return [_plain(item) for item in value]
-    return None if isinstance(value, float) and math.isnan(value) else value
-
-
-def _nan(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: math.nan if value is None else value for key, value in values.items()}
-
-
-def _entry(values: Mapping[str, Any]) -> SplitResult:
-    def row(raw: Mapping[str, Any]) -> Row:
-        intervals = {name: Interval(**_nan(raw[name])) for name in ("wilson", "bootstrap")}
-        return Row(**{**raw, **intervals, "not_above": tuple(raw["not_above"])})
-
-    tables = {name: {value: row(raw) for value, raw in rows.items()} for name, rows in values["tables"].items()}
-    over = {name: Difference(**_nan(raw)) for name, raw in values["over"].items()}
-    return SplitResult(values["split"], values["control"], row(values["overall"]), tables, over)

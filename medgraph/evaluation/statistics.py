@@ -97,7 +97,7 @@ def cluster_bootstrap(
         The interval; NaN ends with fewer than two images.
     """
     means = resampled_means(scores, clusters, rng, resamples)
-    return _percentile(means, len(set(clusters)), level)
+    return percentile_interval(means, len(set(clusters)), level)
 
 
 def resampled_means(
@@ -159,7 +159,7 @@ def macro_bootstrap(
         sums = np.bincount(index[mine], weights=values[mine], minlength=m)
         counts = np.bincount(index[mine], minlength=m)
         means.append(sums[drawn].sum(1) / np.maximum(counts[drawn].sum(1), 1))
-    return _percentile(np.mean(means, axis=0), m, level)
+    return percentile_interval(np.mean(means, axis=0), m, level)
 
 
 def paired_bootstrap(
@@ -284,7 +284,8 @@ def _sign_test(plus: int, minus: int) -> float:
     return float(stats.binomtest(plus, plus + minus).pvalue) if plus + minus else 1.0
 
 
-def _percentile(means: Floats, clusters: int, level: float) -> Interval:
+def percentile_interval(means: Floats, clusters: int, level: float = 0.95) -> Interval:
+    """Interval from resampled values, with the tails of `cluster_bootstrap`; NaN ends with fewer than two clusters."""
     if clusters < 2:
         return Interval(math.nan, math.nan)
     from scipy import stats
