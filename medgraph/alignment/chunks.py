@@ -31,7 +31,8 @@ def in_chunks(
     for part in parts:
         rows = slice(int(part[0]), int(part[-1]) + 1)
         texts = {name: take(text, rows) for name, text in nodes.texts.items()}
-        outputs.append(forward(AlignmentInput(take(nodes.image, rows), texts, nodes.generator)))
+        entities = {name: codes[rows] for name, codes in nodes.entities.items()}
+        outputs.append(forward(AlignmentInput(take(nodes.image, rows), texts, nodes.generator, entities)))
     weights = [len(part) / num_nodes for part in parts]
     terms = {
         name: torch.stack([w * output.terms[name] for w, output in zip(weights, outputs, strict=True)]).sum()

@@ -9,7 +9,6 @@ from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
-from torch_geometric.nn import DenseGCNConv, EdgeConv, GATConv, GraphConv
 
 from medgraph.alignment.graph import edge_index
 
@@ -25,6 +24,8 @@ def build_layer(layer: Layer, dim: int) -> nn.Module:
     Raises:
         ValueError: if the layer is unknown.
     """
+    from torch_geometric.nn import DenseGCNConv, EdgeConv, GATConv, GraphConv  # slow to import
+
     if layer == "gcn":
         return DenseGCNConv(dim, dim)
     if layer == "graph_max":
@@ -67,6 +68,7 @@ class GraphEncoder(nn.Module):
         super().__init__()
         if not 0 <= dropout < 1:
             raise ValueError(f"dropout={dropout} is outside [0, 1)")
+        self.dense = layer == "gcn"
         self.first = build_layer(layer, dim)
         self.second = build_layer(layer, dim)
         self.residual = residual
@@ -85,7 +87,7 @@ class GraphEncoder(nn.Module):
         Returns:
             (G, B, D) float.
         """
-        if isinstance(self.first, DenseGCNConv):
+        if self.dense:
             edges = torch.zeros(*neighbors.shape[:2], neighbors.shape[1], device=nodes.device, dtype=nodes.dtype)
             edges.scatter_(2, neighbors, 1.0)
             edges = edges.transpose(1, 2) if self.reverse else edges

@@ -6,77 +6,20 @@ width.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Literal, get_args
-
 import torch
-from torch import Tensor
+import torch.nn.functional as F
+from torch import Tensor, nn
 
 from medgraph.alignment.chunks import in_chunks
 from medgraph.alignment.diagnostics import cosine_terms
 from medgraph.alignment.gnn import GraphEncoder
-from medgraph.alignment.gradients import (
-    AdaptiveLambda,
-    gumbel,
-    match_accuracy,
-    nearest_target,
-    perturb,
-    solve_with_target,
-    straight_through,
-    sum_of_gamma,
-    surrogate,
-    with_gradient_of,
-)
-from medgraph.alignment.graph import barycenter, knn, leave_one_out, standardize
+from medgraph.alignment.gradients import match_accuracy
+from medgraph.alignment.graph import knn, standardize
 from medgraph.alignment.head import AlignmentHead, AlignmentInput, AlignmentOutput
-from medgraph.alignment.losses import hamming, same_content
-from medgraph.alignment.matching import SOLVERS, CosineEdgeCosts, MatchingProblem, Solver, solve
-from medgraph.alignment.sinkhorn import soft_match
-
-Preset = Literal["official", "paper", "corrected"]
-Target = Literal["pairwise", "leave_one_out", "barycenter"]
-Encoder = Literal["none", "official", "gcn", "graph_max", "graph_mean", "gat", "edge"]
-Gradient = Literal["closed_form", "imle", "aimle", "blackbox", "straight_through", "entropic"]
-Noise = Literal["gumbel", "sum_of_gamma"]
-
-PRESETS: dict[str, dict[str, Any]] = {
-    # The released code (its λ = 80 acts on the sum over six problems, here the mean is taken: 80 / 6).
-    "official": {
-        "target": "barycenter", "standardize_nodes": False, "shared_edges": True, "encoder": "official",
-        "residual": False, "temperature": 1.0, "edge_weight": 0.5, "partial": True, "threshold": 0.5,
-        "noise": 0.05, "edge_noise": 0.05, "shared_noise": True, "num_samples": 1, "gradient": "imle", "lam": 80 / 6,
-    },
-    # The method as written: one-to-one, own edges, GCN, Gumbel(0, 1), edges in full.
-    "paper": {
-        "target": "barycenter", "standardize_nodes": False, "shared_edges": False, "encoder": "gcn",
-        "residual": False, "temperature": 1.0, "edge_weight": 1.0, "partial": False, "threshold": 0.0,
-        "noise": 1.0, "edge_noise": 1.0, "shared_noise": False, "num_samples": 1, "gradient": "imle", "lam": 80 / 3,
-    },
-    # The fairest form known: no self-match, no shared topology, scaled logits, several samples, exact target. Without
-    # the edge term, which lowered recall in every measurement so far.
-    "corrected": {
-        "target": "leave_one_out", "standardize_nodes": True, "shared_edges": False, "encoder": "gcn",
-        "residual": True, "temperature": 0.1, "edge_weight": 0.0, "partial": False, "threshold": 0.0,
-        "noise": 1.0, "edge_noise": 0.0, "shared_noise": False, "num_samples": 8, "gradient": "closed_form", "lam": 0.0,
-    },
-}  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class Pairs:
-    """What is matched to what: P pairs of graphs.
-
-    Attributes:
-        nodes: (G', B, D), the views and their targets, before the encoder.
-        left: (P,) rows of ``nodes`` on the left.
-        right: (P,) rows on the right.
-        positives: (P, B, B) bool, right pairs.
-    """
-
-    nodes: Tensor
-    left: list[int]
-    right: list[int]
-    positives: Tensor
+from medgraph.alignment.heads.exgra_options import Encoder, Preset, fill_options
+from medgraph.alignment.matching import CosineEdgeCosts, MatchingProblem, Solver, solve
+from medgraph.alignment.matching_loss import Gradient, MatchingLoss, Noise
+from medgraph.alignment.pairs import Pairs, Target, pair_graphs
 
 
 class ExGraHead(AlignmentHead):
@@ -114,10 +57,17 @@ class ExGraHead(AlignmentHead):
             ``straight_through``, or ``entropic``: the loss is then the negative log-likelihood of a differentiable
             soft matching, without noise.
         lam: λ; the gradient is (m' - m)/λ. 0 takes the number of nodes, which makes it a mean over nodes.
+        edge_warmup: training batches over which the weight of the edge term grows linearly from 0 to w; 0 starts at w.
+            The count is part of the state, so that a resumed run continues it.
+        graph_dim: width of a learnt linear projection that all nodes pass first; 0 keeps D.
         graph_size: cut larger batches into graphs of this size; 0 makes one graph of the batch.
         diagnostics: also solve without noise and with shuffled images, for the terms.
     """
 
+    batches: Tensor  # seen in training
+    preset: Preset
+    k: int
+    solver: Solver
     target: Target
     standardize_nodes: bool
     shared_edges: bool
@@ -125,6 +75,7 @@ class ExGraHead(AlignmentHead):
     residual: bool
     temperature: float
     edge_weight: float
+    edge_warmup: int
     partial: bool
     threshold: float
     noise: float
@@ -133,6 +84,10 @@ class ExGraHead(AlignmentHead):
     num_samples: int
     gradient: Gradient
     lam: float
+    noise_kind: Noise
+    graph_dim: int
+    graph_size: int
+    diagnostics: bool
 
     def __init__(
         self,
@@ -155,47 +110,31 @@ class ExGraHead(AlignmentHead):
         gradient: Gradient | None = None,
         lam: float | None = None,
         noise_kind: Noise = "gumbel",
+        edge_warmup: int = 0,
+        graph_dim: int = 0,
         graph_size: int = 0,
         diagnostics: bool = True,
     ) -> None:
-        given = {name: value for name, value in locals().items() if name in PRESETS["corrected"]}
+        given = {name: value for name, value in locals().items() if name not in ("self", "__class__")}
         super().__init__()
-        _choice("preset", preset, tuple(PRESETS))
-        _choice("solver", solver, SOLVERS)
-        self.preset = preset
-        self.k = k
-        self.solver = solver
-        self.noise_kind = noise_kind
-        self.graph_size = graph_size
-        self.diagnostics = diagnostics
-        for name, value in given.items():
-            setattr(self, name, PRESETS[preset][name] if value is None else value)
-        _choice("target", self.target, get_args(Target))
-        _choice("encoder", self.encoder, get_args(Encoder))
-        _choice("gradient", self.gradient, get_args(Gradient))
-        _choice("noise_kind", noise_kind, get_args(Noise))
-        for name, minimum in (
-            ("k", 1),
-            ("num_samples", 1),
-            ("edge_weight", 0),
-            ("noise", 0),
-            ("edge_noise", 0),
-            ("lam", 0),
-            ("graph_size", 0),
-        ):
-            if getattr(self, name) < minimum:
-                raise ValueError(f"{name}={getattr(self, name)} is below its minimum {minimum}")
-        if self.temperature <= 0:
-            raise ValueError(f"temperature={self.temperature} must be positive; 0.1 is a good start")
+        for name, value in fill_options(given).items():
+            setattr(self, name, value)
+        self.projection: nn.Linear | None = None
         self.graph_encoder: GraphEncoder | None = None
-        self.adaptive = AdaptiveLambda() if self.gradient == "aimle" else None
+        self.matching_loss = MatchingLoss(
+            self.solver, self.gradient, self.lam, self.noise, self.noise_kind, self.shared_noise, self.num_samples
+        )
+        self.register_buffer("batches", torch.zeros((), dtype=torch.int64))
 
     def setup(self, dim: int) -> None:
-        """Create the graph encoder, 2·D² weights for ``gcn``, 4·D² for ``graph_max``.
+        """Create the projection, D·C weights, and the graph encoder of width C: 2·C² weights for ``gcn``, else 4·C².
 
         Args:
-            dim: node width D.
+            dim: node width D; C is ``graph_dim`` or, without a projection, D.
         """
+        if self.graph_dim:
+            self.projection = nn.Linear(dim, self.graph_dim, bias=False)
+            dim = self.graph_dim
         if self.encoder == "official":
             self.graph_encoder = GraphEncoder(
                 dim, "graph_max", residual=False, final_relu=True, dropout=0.1, reverse=True
@@ -217,10 +156,13 @@ class ExGraHead(AlignmentHead):
         Raises:
             RuntimeError: if ``setup`` was not called.
         """
-        if self.encoder != "none" and self.graph_encoder is None:
-            raise RuntimeError("call setup(dim) before forward: the graph encoder depends on the node width")
+        if (self.graph_dim and self.projection is None) or (self.encoder != "none" and self.graph_encoder is None):
+            raise RuntimeError("call setup(dim) before forward: projection and encoder depend on the node width")
         with torch.amp.autocast(nodes.image.pooled.device.type, enabled=False):
-            return in_chunks(self.one_graph, nodes, self.graph_size or max(1, len(nodes.image.pooled)))
+            output = in_chunks(self.one_graph, nodes, self.graph_size or max(1, len(nodes.image.pooled)))
+        if self.training:
+            self.batches += 1
+        return output
 
     def one_graph(self, nodes: AlignmentInput) -> AlignmentOutput:
         """Compute the loss of one graph a view; see :meth:`forward`."""
@@ -231,60 +173,21 @@ class ExGraHead(AlignmentHead):
             return AlignmentOutput(zero)
         pairs = self.pairs(views, [graph.ids for graph in graphs])
         problem, cosines = self.problem(pairs, nodes.generator)
-        loss = self.loss(problem, pairs.positives, nodes.generator) + zero
+        edge_noise = self.edge_noise * self.current_edge_weight()
+        loss = self.matching_loss(problem, pairs.positives, nodes.generator, edge_noise) + zero
         return AlignmentOutput(loss, self.diagnose(problem, cosines, pairs, views) if self.diagnostics else {})
 
-    def loss(self, problem: MatchingProblem, positives: Tensor, generator: torch.Generator | None) -> Tensor:
-        """Compute the loss with the chosen gradient.
-
-        Args:
-            problem: P problems, differentiable.
-            positives: (P, B, B) bool.
-            generator: source of the noise.
-
-        Returns:
-            Scalar.
-        """
-        if self.gradient == "entropic":
-            plan = soft_match(problem).masked_fill(~positives, -torch.inf)
-            return -plan.logsumexp(-1).mean()
-        lam = self.lam or problem.unary.shape[-1]
-        if self.adaptive is not None:
-            lam = max(self.adaptive.value(problem.unary), 1e-6)
-        matching, target = self.sample(problem, positives, lam, generator)
-        if self.adaptive is not None and self.training:
-            self.adaptive.update(matching, target)
-        value = hamming(matching, positives).mean().to(problem.unary.device)
-        if self.gradient == "straight_through":
-            return with_gradient_of(value, straight_through(problem, positives))
-        return with_gradient_of(value, surrogate(problem, matching, target) / lam)
-
     def pairs(self, views: Tensor, ids: list[Tensor | None]) -> Pairs:
-        """Choose what is matched to what.
-
-        Args:
-            views: (G, B, D), raw nodes.
-            ids: content ids of every view.
-
-        Returns:
-            The pairs; with ``shared_edges`` each in both directions.
-        """
-        num_views, num_nodes, _ = views.shape
+        """Project and standardise views (G, B, D) with their content ids, and choose what is matched to what."""
+        views = self.projection(views) if self.projection is not None else views
         views = standardize(views) if self.standardize_nodes else views
-        if self.target == "pairwise":
-            left, right = (list(side) for side in zip(*_combinations(num_views), strict=True))
-            nodes = views
-        else:
-            left, right = list(range(num_views)), list(range(num_views, 2 * num_views))
-            nodes = torch.cat([views, (leave_one_out if self.target == "leave_one_out" else barycenter)(views)])
-        device = views.device
-        if self.target == "pairwise":
-            same = [same_content(num_nodes, ids[i], ids[j], device=device) for i, j in zip(left, right, strict=True)]
-        else:
-            same = [same_content(num_nodes, content, device=device) for content in ids]
-        if self.shared_edges:
-            left, right, same = left + right, right + left, same + same
-        return Pairs(nodes, left, right, torch.stack(same))
+        return pair_graphs(views, ids, self.target, both_ways=self.shared_edges)
+
+    def current_edge_weight(self) -> float:
+        """The weight w of the edge term after the batches seen in training."""
+        if not self.edge_warmup:
+            return self.edge_weight
+        return self.edge_weight * min(1.0, self.batches.item() / self.edge_warmup)
 
     def problem(self, pairs: Pairs, generator: torch.Generator | None) -> tuple[MatchingProblem, Tensor]:
         """Encode the graphs and write down the costs.
@@ -307,50 +210,16 @@ class ExGraHead(AlignmentHead):
         else:
             encoded = self.graph_encoder(pairs.nodes, neighbors, generator)
             left, right = encoded[pairs.left], encoded[pairs.right]
-        left, right = (torch.nn.functional.normalize(side, dim=-1) for side in (left, right))
+        left, right = (F.normalize(side, dim=-1) for side in (left, right))
         cosines = left @ right.transpose(-1, -2)
         threshold = self.threshold if self.partial else 0.0
-        edges = None
-        if self.edge_weight and self.solver != "lap":
-            weight = self.edge_weight / self.temperature
-            edges = CosineEdgeCosts(left_neighbors, right_neighbors, left, right, weight, threshold)
+        edges, weight = None, self.current_edge_weight()
+        if weight and self.solver != "lap":
+            edges = CosineEdgeCosts(left_neighbors, right_neighbors, left, right, weight / self.temperature, threshold)
         problem = MatchingProblem(
             -cosines / self.temperature, edges, threshold=-threshold / self.temperature if self.partial else None
         )
         return problem, cosines
-
-    def sample(
-        self, problem: MatchingProblem, positives: Tensor, lam: float, generator: torch.Generator | None
-    ) -> tuple[Tensor, Tensor]:
-        """Solve the problem under noise and find the targets.
-
-        Args:
-            problem: P problems.
-            positives: (P, B, B) bool.
-            lam: λ of the second solve.
-            generator: source of the noise.
-
-        Returns:
-            Matching and target, (S, P, B) int64 each.
-        """
-        num_problems, num_nodes, _ = problem.unary.shape
-        samples, edge_noise = self.num_samples, None
-        noise_shape = (samples, 1 if self.shared_noise else num_problems, num_nodes, num_nodes)
-        if self.gradient == "blackbox":
-            samples, noise = 1, torch.zeros(1, 1, 1, 1)
-        elif self.noise_kind == "sum_of_gamma":
-            noise = self.noise * sum_of_gamma(noise_shape, num_nodes, generator)
-        else:
-            noise = self.noise * gumbel(noise_shape, generator)
-        if self.gradient != "blackbox" and problem.edges is not None and self.edge_noise:
-            num_edges = problem.edges.left[0].numel()
-            scale = self.edge_noise * self.edge_weight
-            edge_noise = scale * gumbel((samples, num_problems, num_edges, num_edges), generator)
-        noisy = perturb(problem, noise, edge_noise)
-        if self.gradient in ("imle", "aimle", "blackbox"):
-            return solve_with_target(noisy, positives, lam, self.solver)
-        matching = solve(noisy, self.solver).view(samples, num_problems, num_nodes)
-        return matching, nearest_target(matching, positives)
 
     @torch.no_grad()
     def diagnose(self, problem: MatchingProblem, cosines: Tensor, pairs: Pairs, views: Tensor) -> dict[str, Tensor]:
@@ -378,12 +247,3 @@ class ExGraHead(AlignmentHead):
             "shuffled_accuracy": match_accuracy(leak[:, with_image], leak_pairs.positives[with_image]),
             "unmatched": (matching < 0).float().mean(),
         }
-
-
-def _combinations(num_views: int) -> list[tuple[int, int]]:
-    return [(i, j) for i in range(num_views) for j in range(i + 1, num_views)]
-
-
-def _choice(name: str, value: str, allowed: tuple[str, ...]) -> None:
-    if value not in allowed:
-        raise ValueError(f"{name}={value!r} is unknown; choose one of {', '.join(allowed)}")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from medgraph.alignment.heads.exgra import Encoder, ExGraHead
+from medgraph.alignment.heads.exgra import ExGraHead
+from medgraph.alignment.heads.exgra_options import Encoder
 
 
 class LoGraHead(ExGraHead):
@@ -16,8 +17,10 @@ class LoGraHead(ExGraHead):
         encoder: graph layer, or ``none``.
         temperature: τ of the costs, in (0, inf).
         edge_weight: w of the edge term; 0 leaves a linear assignment.
+        edge_warmup: training batches over which the weight of the edge term grows linearly from 0 to w.
         noise: scale of the Gumbel noise.
         num_samples: noise samples a step.
+        graph_dim: width of a learnt linear projection that all nodes pass first; 0 keeps D.
         graph_size: cut larger batches into graphs of this size; 0 makes one graph of the batch.
         diagnostics: also solve without noise and with shuffled images, for the terms.
     """
@@ -28,8 +31,10 @@ class LoGraHead(ExGraHead):
         encoder: Encoder = "gcn",
         temperature: float = 0.1,
         edge_weight: float = 0.0,
+        edge_warmup: int = 0,
         noise: float = 1.0,
         num_samples: int = 8,
+        graph_dim: int = 0,
         graph_size: int = 0,
         diagnostics: bool = True,
     ) -> None:
@@ -39,8 +44,10 @@ class LoGraHead(ExGraHead):
             encoder=encoder,
             temperature=temperature,
             edge_weight=edge_weight,
+            edge_warmup=edge_warmup,
             noise=noise,
             num_samples=num_samples,
+            graph_dim=graph_dim,
             graph_size=graph_size,
             diagnostics=diagnostics,
         )

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from medgraph.alignment.chunks import in_chunks
-from medgraph.alignment.heads.exgra import PRESETS, ExGraHead
+from medgraph.alignment.heads.exgra import ExGraHead
+from medgraph.alignment.heads.exgra_options import PRESETS
 from medgraph.alignment.heads.none import NoAlignmentHead
 
 
@@ -134,6 +135,9 @@ def test_shared_edges_solve_both_directions(make_input):
         ({"num_samples": 0}, "num_samples=0"),
         ({"temperature": 0.0}, "temperature=0.0 must be positive"),
         ({"noise": -1.0}, "noise=-1.0"),
+        ({"graph_dim": -1}, "graph_dim=-1 is below"),
+        ({"edge_warmup": 100}, "edge_warmup=100 warms up an edge term that edge_weight=0.0"),
+        ({"edge_warmup": 9, "edge_weight": 0.1, "solver": "lap"}, "solver='lap' leave out"),
     ],
 )
 def test_wrong_options_are_refused(options, message):
@@ -157,14 +161,14 @@ def test_a_step_along_every_gradient_brings_the_own_pairs_closer(gradient, edge_
 
 def test_adaptive_lambda_falls_while_targets_differ_a_lot(make_input):
     head = build(gradient="aimle")
-    before = head.adaptive.beta.item()
+    before = head.matching_loss.adaptive.beta.item()
     head(make_input(num_nodes=8))
-    assert head.adaptive.beta.item() < before
-    assert "adaptive.beta" in head.state_dict()
+    assert head.matching_loss.adaptive.beta.item() < before
+    assert "matching_loss.adaptive.beta" in head.state_dict()
     head.eval()
-    beta = head.adaptive.beta.clone()
+    beta = head.matching_loss.adaptive.beta.clone()
     head(make_input(num_nodes=8))
-    assert torch.equal(head.adaptive.beta, beta)
+    assert torch.equal(head.matching_loss.adaptive.beta, beta)
 
 
 def test_sum_of_gamma_noise_is_another_noise(make_input):
@@ -203,3 +207,39 @@ def test_chunks_are_even(make_input):
 def test_forgetting_setup_is_an_error(make_input):
     with pytest.raises(RuntimeError, match="setup"):
         ExGraHead()(make_input())
+
+
+def test_edges_warm_up_linearly_and_a_resumed_head_continues(make_input):
+    options = {"edge_weight": 0.4, "edge_warmup": 4, "encoder": "none", "noise": 0.0, "num_samples": 1}
+    head = build(**options)
+    weights = []
+    for step in range(6):
+        weights.append(head.current_edge_weight())
+        head(make_input(seed=step))
+        head.eval()
+        head(make_input(seed=step))  # validation does not count
+        head.train()
+        if step == 1:
+            state, head = head.state_dict(), build(**options)
+            head.load_state_dict(state)
+    assert weights == pytest.approx([0.0, 0.1, 0.2, 0.3, 0.4, 0.4])
+    assert (
+        build(**options)(make_input()).loss
+        == build(**options | {"edge_weight": 0.0, "edge_warmup": 0})(make_input()).loss
+    )  # the first batch has no edges yet
+
+
+@pytest.mark.parametrize("options", [{"encoder": "gcn"}, {"encoder": "official"}, {"encoder": "none"}])
+def test_nodes_are_projected_before_neighbours_and_encoder(options, make_input):
+    head = build(dim=8, graph_dim=3, edge_weight=0.1, **options)
+    nodes = make_input(num_nodes=7)
+    views = torch.stack([graph.pooled for graph in nodes.graphs().values()])
+    assert head.pairs(views, [None] * 3).nodes.shape == (6, 7, 3)
+    head(nodes).loss.backward()
+    assert all(parameter.grad.abs().sum() > 0 for parameter in head.parameters())
+    assert all(graph.pooled.grad.abs().sum() > 0 for graph in nodes.graphs().values())
+
+
+def test_a_low_graph_dimension_makes_real_widths_cheap():
+    head = build(dim=4096, graph_dim=128)
+    assert sum(parameter.numel() for parameter in head.parameters()) == 4096 * 128 + 2 * (128 * 128 + 128)
