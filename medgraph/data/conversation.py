@@ -87,6 +87,14 @@ def encode_prompt(tokenizer: Any, record: Record, image_tokens: int) -> list[int
     return _expand(tokenizer, tokenizer(text)["input_ids"], image_tokens)
 
 
+def encode_reply(tokenizer: Any, text: str, end: bool = False) -> list[int]:
+    """Token ids of an answer as they follow ``encode_prompt``, with the end-of-text token where it is to end there."""
+    lead = "ASSISTANT:"
+    encoding = tokenizer(f"{lead} {text}{tokenizer.eos_token if end else ''}", return_offsets_mapping=True)
+    ends = [stop for _, stop in encoding["offset_mapping"]]
+    return [token for token, stop in zip(encoding["input_ids"], ends, strict=True) if stop > len(lead)]
+
+
 def encode_conversation(
     tokenizer: Any, records: Sequence[Record], image_tokens: int, max_length: int, detail: bool = False
 ) -> Encoded:

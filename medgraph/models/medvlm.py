@@ -7,6 +7,7 @@ Letters: B batch, T tokens, N image tokens, D width of the language model, V voc
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -15,7 +16,7 @@ from torch.nn import functional as F
 from transformers import GenerationConfig
 
 from medgraph.alignment.head import NodeSet
-from medgraph.data.collate import QuestionBatch, TokenBatch
+from medgraph.data.collate import QuestionBatch, TokenBatch, pad
 from medgraph.data.conversation import IGNORE, IMAGE_MARK
 from medgraph.models.vision import VisionTower
 
@@ -116,6 +117,54 @@ class MedVLM(nn.Module):
             ),
         )
         return [text.strip() for text in tokenizer.batch_decode(output, skip_special_tokens=True)]
+
+    @torch.no_grad()
+    def reply_logprobs(self, batch: QuestionBatch, replies: Sequence[Sequence[Sequence[int]]]) -> list[list[float]]:
+        """Log-likelihoods of given replies to each question, from one pass over the prompts.
+
+        The first token of every reply is read off that pass; the rest of the longer ones continues on its cache.
+
+        Args:
+            batch: left-padded prompts, with or without images.
+            replies: for each question the token ids of its replies, none of them empty.
+
+        Returns:
+            For each question one sum of log-probabilities a reply.
+        """
+        image_tokens = None if batch.images is None else self.encode_images(batch.images)
+        mask = batch.prompts.mask
+        decoder: Any = self.llm.get_decoder()  # type: ignore[operator]
+        prefix = decoder(
+            inputs_embeds=self._embed(batch.prompts.ids, image_tokens),
+            attention_mask=mask.long(),
+            position_ids=(mask.cumsum(1) - 1).clamp(min=0),
+            use_cache=True,
+        )
+        first = self._log_probs(prefix.last_hidden_state[:, -1])
+        scores: list[list[float]] = [[] for _ in replies]
+        for k in range(max(map(len, replies))):
+            rows = [row for row, mine in enumerate(replies) if k < len(mine)]
+            chosen = [replies[row][k] if k < len(replies[row]) else [0] for row in range(len(replies))]
+            ids, real = (tensor.to(mask.device) for tensor in pad(chosen, 0))
+            sums = first.gather(1, ids[:, :1]).squeeze(1)
+            if ids.shape[1] > 1:
+                rest = decoder(
+                    inputs_embeds=self._embed(ids[:, :-1], None),
+                    attention_mask=torch.cat([mask, real[:, :-1]], 1).long(),
+                    position_ids=mask.sum(1, keepdim=True) + torch.arange(ids.shape[1] - 1, device=mask.device),
+                    past_key_values=prefix.past_key_values,
+                    use_cache=True,
+                )
+                prefix.past_key_values.crop(1 - ids.shape[1])
+                following = self._log_probs(rest.last_hidden_state).gather(2, ids[:, 1:].unsqueeze(2)).squeeze(2)
+                sums = sums + (following * real[:, 1:]).sum(1)
+            for row in rows:
+                scores[row].append(float(sums[row]))
+        return scores
+
+    def _log_probs(self, hidden: Tensor) -> Tensor:
+        """(…, D) final hidden states to (…, V) log-probabilities of the next token."""
+        return self.llm.get_output_embeddings()(hidden).float().log_softmax(-1)  # type: ignore[operator]
 
     def set_trainable(self, parts: list[str]) -> None:
         """Train the named parts out of ``PARTS`` and freeze the others."""

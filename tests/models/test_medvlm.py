@@ -3,6 +3,7 @@ import torch
 from torch.nn import functional as F
 
 from medgraph.data.collate import TokenBatch, collate_conversations, collate_questions, pad
+from medgraph.data.conversation import encode_prompt, encode_reply, prompt
 from medgraph.data.loading import ConversationDataset
 
 
@@ -55,6 +56,35 @@ def test_answers_are_the_same_alone_and_in_a_batch(vlm, corpus, images, tokens):
 def test_answers_need_no_image(vlm, corpus, tokens):
     answers = vlm.generate(collate_questions([(None, record) for record in corpus.splits["test"][:3]], tokens), 4)
     assert len(answers) == 3
+
+
+def test_replies_are_as_likely_as_token_by_token_and_alone(vlm, corpus, images, tokens):
+    records = corpus.splits["test"][:4]
+    replies = [
+        [encode_reply(vlm.tokenizer, text, end) for text, end in (("A", False), ("left lung", True), ("no", False))],
+        [encode_reply(vlm.tokenizer, "yes", True)],
+        [encode_reply(vlm.tokenizer, text) for text in ("B", "a very long reply indeed")],
+        [encode_reply(vlm.tokenizer, "A")],
+    ]
+    batch = collate_questions([(images(r.image), r) for r in records], tokens)
+    together = vlm.reply_logprobs(batch, replies)
+    for row, record in enumerate(records):
+        alone = collate_questions([(images(record.image), record)], tokens)
+        embeds = vlm._embed(alone.prompts.ids, vlm.encode_images(alone.images))
+        slow = []
+        for reply in replies[row]:
+            sequence, total = embeds, 0.0
+            for token in reply:
+                total += vlm.llm(inputs_embeds=sequence).logits[0, -1].log_softmax(-1)[token].item()
+                sequence = torch.cat([sequence, vlm._embed(torch.tensor([[token]]), None)], 1)
+            slow.append(total)
+        assert together[row] == pytest.approx(slow, abs=1e-4)
+
+
+def test_a_reply_continues_its_prompt(vlm, corpus):
+    tokenizer, record = vlm.tokenizer, corpus.splits["train"][0]
+    whole = tokenizer(f"{prompt(record, image=False)} {record.answer}{tokenizer.eos_token}")["input_ids"]
+    assert encode_prompt(tokenizer, record, 0) + encode_reply(tokenizer, record.answer, end=True) == whole
 
 
 @pytest.mark.parametrize("parts", [["projector"], ["projector", "llm"], ["vision", "projector", "llm"]])
