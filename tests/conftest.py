@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import copy
+import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -90,3 +91,64 @@ def images(corpus, vlm):
     from medgraph.data.loading import ImageCache
 
     return ImageCache(corpus, vlm.vision.image_size)
+
+
+class ChatServer:
+    """An OpenAI-compatible server on this machine whose answers the test decides.
+
+    Set `answer` to a function of the request's JSON: it returns the text of the reply, or a tuple of HTTP status, body
+    (text, or a value that becomes JSON) and headers. `requests` holds what was asked.
+    """
+
+    def __init__(self) -> None:
+        import threading
+        from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+        self.requests: list[dict] = []
+        self.answer: Callable[[dict], str | tuple] = lambda request: "hello"
+        server = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                server.requests.append(request)
+                answer = server.answer(request)
+                status, body, headers = (200, chat_completion(answer), {}) if isinstance(answer, str) else answer
+                content = (body if isinstance(body, str) else json.dumps(body)).encode()
+                self.send_response(status)
+                for name, value in {"Content-Type": "application/json", **headers}.items():
+                    self.send_header(name, value)
+                self.send_header("Content-Length", str(len(content)))
+                self.end_headers()
+                self.wfile.write(content)
+
+            def log_message(self, *arguments: object) -> None:
+                pass
+
+        self._http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._http.handle_error = lambda *arguments: None  # a client that hangs up
+        self.url = f"http://127.0.0.1:{self._http.server_port}/v1"
+        threading.Thread(target=self._http.serve_forever, args=(0.01,), daemon=True).start()
+
+    def close(self) -> None:
+        self._http.shutdown()
+        self._http.server_close()
+
+
+def chat_completion(text: str | None, stop: str = "stop", **message: object) -> dict:
+    """The body of a successful reply; 100 tokens read, 10 written."""
+    return {
+        "id": "1", "object": "chat.completion", "created": 0, "model": "m",
+        "choices": [{"index": 0, "finish_reason": stop, "message": {"role": "assistant", "content": text, **message}}],
+        "usage": {"prompt_tokens": 100, "completion_tokens": 10, "total_tokens": 110},
+    }  # fmt: skip
+
+
+@pytest.fixture
+def chat_server(monkeypatch):
+    """A local chat server that the environment points to."""
+    server = ChatServer()
+    monkeypatch.setenv("OPENAI_BASE_URL", server.url)
+    monkeypatch.setenv("OPENAI_API_KEY", "key")
+    yield server
+    server.close()

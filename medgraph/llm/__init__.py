@@ -1,0 +1,1 @@
+"""Language models that are asked, not trained: endpoints, local models, a journal of their answers, checked JSON."""
