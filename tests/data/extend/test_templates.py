@@ -1,6 +1,6 @@
 import pytest
 
-from medgraph.data.extend import CONTEXTS, PARAPHRASES, extend_answer
+from medgraph.data.extend.templates import CONTEXTS, PARAPHRASES, extend_answer
 from medgraph.data.records import MATTriplet
 
 TRIPLET = MATTriplet("US", "Breast", "cancer")
