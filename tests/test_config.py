@@ -249,6 +249,8 @@ def test_yaml_round_trip(experiment, write, argv):
         ("stage2.warmup=1", "stage2.warmup=1.0: expected a share in [0, 1)"),
         ("stage2.train=llm,head", "stage2.train=head: expected parts out of vision, projector, llm"),
         ("eval.limit=0", "eval.limit=0: expected at least 1"),
+        ("eval.splits=[train]", "eval.splits=train: expected splits out of val, test, ood"),
+        ("eval.splits=[]", "eval.splits is empty: expected splits out of val, test, ood"),
         ("trainer.threads=0", "trainer.threads=0: expected at least 1"),
         ("stage2.train=", "stage2.train is empty; to leave a stage out set stage2.steps=0"),
         ("trainer.devices=2", "a run uses one device so far"),

@@ -65,6 +65,8 @@ class StageConfig:
     """Also train the language model on the extended answers (the control with equal text)."""
     alpha: float = 0.0
     """Weight of the alignment loss."""
+    queue: int = 0
+    """Nodes of earlier batches that join the batch in the alignment loss, without gradient; 0: none."""
 
 
 @dataclass
@@ -106,7 +108,13 @@ class EvalConfig:
     splits: list[str] = field(default_factory=lambda: ["test", "ood"])
     """Splits that are answered; ``[val]`` to choose settings without looking at the tests."""
     controls: bool = True
-    """Also answer without the image and without a model: what the text and the answer statistics alone give away."""
+    """Also answer without the image, with another image and without a model: what text and statistics give away."""
+    likelihood: bool = True
+    """Also score the allowed answers of choice and closed questions by likelihood, which calibration needs."""
+    circular: bool = False
+    """Also ask choice questions with their options in every order."""
+    corruptions: list[str] = field(default_factory=list)
+    """Also ask about corrupted images, at three severities: blur, brightness, noise."""
 
 
 @dataclass

@@ -30,7 +30,7 @@ _RANGES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     ),
     ("a number above 0", lambda value: value > 0, "stage?.lr"),
     ("a share in (0, 1]", lambda value: 0 < value <= 1, "data.fraction"),
-    ("a share in [0, 1)", lambda value: 0 <= value < 1, "data.holdout stage?.warmup"),
+    ("a share in [0, 1)", lambda value: 0 <= value < 1, "data.holdout data.test_share stage?.warmup"),
     ("a number in [0, 1]", lambda value: 0 <= value <= 1, "data.entanglement"),
     ("an integer from 0 to 4294967295", lambda value: 0 <= value < 2**32, "seed"),
     (
@@ -68,6 +68,10 @@ def validate(config: ExperimentConfig) -> None:
         from medgraph.config.mixture import mixture_parts  # needs the parser, which needs this module
 
         mixture_parts(config.data)
+    if config.data.augment:
+        from medgraph.data.augment import check_augmentations
+
+        check_augmentations(config.data.augment)
     for name in STAGES:
         stage = getattr(config, name)
         if stage.steps is not None and stage.epochs is not None:
@@ -85,6 +89,7 @@ def validate(config: ExperimentConfig) -> None:
     if config.trainer.devices != 1 or config.trainer.num_nodes != 1:
         raise ConfigError(f"trainer.devices={config.trainer.devices} trainer.num_nodes={config.trainer.num_nodes}: "
                           "a run uses one device so far")  # fmt: skip
+    _check_corruptions(config.eval.corruptions)
     _check_alignment(config)
 
 
@@ -106,6 +111,15 @@ def check_root(data: FilesConfig, key: str = "data.root") -> None:
         raise ConfigError(f"{key} is not set: data={data.name} needs {data.EXPECTS}; add {key}=PATH")
     if not Path(data.root).exists():
         raise ConfigError(f"{key}={data.root}: no such folder or file; expected {data.EXPECTS}")
+
+
+def _check_corruptions(names: list[str]) -> None:
+    if names:
+        from medgraph.evaluation.corruptions import CORRUPTIONS
+
+        for name in names:
+            if name not in CORRUPTIONS:
+                raise ConfigError(f"eval.corruptions={name}: expected some of {', '.join(CORRUPTIONS)}")
 
 
 def _check_alignment(config: ExperimentConfig) -> None:

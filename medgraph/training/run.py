@@ -1,7 +1,7 @@
 """A whole run: data, model, three stages, answers, scores, report; resumable at every point.
 
 Run directory: ``config.yaml environment.json data.json tokenizer/ metrics.jsonl metrics.csv compute.json stage*/
-tensorboard/ predictions.jsonl results.json samples.json samples/ report.html``.
+tensorboard/ predictions.jsonl validation.jsonl candidates.json results.json samples.json samples/ report.html``.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import hashlib
 import inspect
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,21 +28,23 @@ from medgraph.alignment.options import make_head
 from medgraph.config import STAGES, ConfigError, ExperimentConfig, run_dir, validate
 from medgraph.data import build_corpus
 from medgraph.data.audit import audit
+from medgraph.data.cache import cache_folder, cache_images
 from medgraph.data.collate import Tokens
 from medgraph.data.conversation import prompt, reply
 from medgraph.data.images import image_root
 from medgraph.data.loading import ImageCache
 from medgraph.data.records import Corpus, take_questions
-from medgraph.evaluation.results import Results, summarise
+from medgraph.evaluation.results import Results
 from medgraph.models.build import assets_hash, build_model
 from medgraph.training.logging import quiet, write_csv
-from medgraph.training.predict import add_controls, predict, write_samples
+from medgraph.training.evaluate import evaluate, test_questions
+from medgraph.training.predict import write_samples
 from medgraph.training.recipes import resolve
 from medgraph.training.rundir import claim, write_data_identity, write_identity, write_json
 from medgraph.training.stages import plan_stages, precision, train_stages
 
 TESTS = ("test", "ood")
-"""Splits that are answered at the end."""
+"""Splits whose records other runs must share to be compared."""
 VIEWS = ("answer", "extended")
 """Texts that an alignment head sees."""
 
@@ -96,6 +98,8 @@ def run(
         leaks = audit(corpus, image_root(corpus.load_image), near=False)
         vlm = build_model(config.model, corpus_texts(corpus))
         tokens = Tokens(vlm.tokenizer, vlm.vision.num_tokens, config.model.max_length)
+        if config.data.cache:
+            corpus = cache_images(corpus, vlm.vision.image_size, cache_folder(config.data.cache))
         images = ImageCache(corpus, vlm.vision.image_size)
         torch.manual_seed(config.seed)  # whatever building the model has drawn
         head = copy.deepcopy(alignment) if alignment is not None else build_head(config.alignment)
@@ -116,27 +120,15 @@ def run(
         console.print(f"[bold]{config.name}[/bold]  {folder}\nimages: {sizes}; data {facts['fingerprint']}")
         if not leaks.clean:
             console.print(f"[bold red]{leaks.verdict()}[/]", soft_wrap=True)
-        _check_answers(corpus, tokens, config.eval.max_new_tokens)
+        _check_answers(corpus, config.eval.splits, tokens, config.eval.max_new_tokens)
         vlm.tokenizer.save_pretrained(folder / "tokenizer")
         train_stages(config, vlm, head, stages, folder, console)
 
         start = time.perf_counter()
-        splits = {
-            name: take_questions(corpus.splits[name], config.eval.limit) for name in TESTS if corpus.splits.get(name)
-        }
         with _progress(console, config.trainer.progress) as progress:
-            predictions = predict(
-                vlm, splits, tokens, images, folder / "predictions.jsonl",
-                batch_size=config.eval.batch_size, max_new_tokens=config.eval.max_new_tokens,
-                controls=config.eval.controls, device=_device(config), progress=progress,
-            )  # fmt: skip
-        if config.eval.controls:
-            trained_on = [record for split in ("train", "task") for record in corpus.splits[split]]
-            predictions = add_controls(folder / "predictions.jsonl", trained_on)
-        results = summarise(predictions, seed=config.seed)
-        results.save(folder / "results.json")
+            predictions, results = evaluate(config, vlm, corpus, tokens, images, folder, _device(config), progress)
         console.print(f"answered and scored {len(predictions)} questions in {time.perf_counter() - start:.0f} s")
-        write_samples(predictions, splits, images, folder)
+        write_samples(predictions, test_questions(config, corpus), images, folder)
         write_csv(folder / "metrics.jsonl", folder / "metrics.csv")
         report = write_report(folder, references=_comparable(reference, folder, facts))
         console.print(terminal_table(results))
@@ -187,10 +179,10 @@ def _device(config: ExperimentConfig) -> torch.device:
 # evaluation
 
 
-def _check_answers(corpus: Corpus, tokens: Tokens, max_new_tokens: int) -> None:
+def _check_answers(corpus: Corpus, splits: Sequence[str], tokens: Tokens, max_new_tokens: int) -> None:
     """Refuse to cut answers off: a model could not be right however well it sees."""
     end = tokens.tokenizer.eos_token
-    answers = {reply(record): record.id for name in TESTS for record in corpus.splits.get(name, ())}
+    answers = {reply(record): record.id for name in splits for record in corpus.splits.get(name, ())}
     for answer, record in answers.items():
         length = len(tokens.tokenizer(f" {answer}{end}", add_special_tokens=False)["input_ids"])
         if length > max_new_tokens:

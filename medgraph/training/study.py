@@ -27,6 +27,7 @@ from medgraph.models.build import assets_hash
 from medgraph.training.jobs import Job, run_jobs
 from medgraph.training.logging import read_metrics
 from medgraph.training.recipes import resolve
+from medgraph.training.screening import FIRST_SEED, VALIDATION_ONLY, Family, choose, save_choices
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,13 +38,13 @@ class Arm:
         name: shown in tables, and the folder of its runs.
         file: experiment file.
         overrides: ``key=value`` arguments that make this arm out of it.
-        longer: factor on the steps of stage 2, whatever the study's overrides make of them.
+        longer: factor on the length of stage 2, whatever the study's overrides make of it.
     """
 
     name: str
     file: Path
     overrides: tuple[str, ...] = ()
-    longer: int = 1
+    longer: float = 1
 
     def arguments(self, overrides: Sequence[str]) -> list[str]:
         """Arguments of this arm's runs under the overrides of a study.
@@ -54,8 +55,13 @@ class Arm:
         arguments = [*overrides, *self.overrides]
         config = resolve(self.config(arguments))
         if self.longer > 1:
-            key = "steps" if config.stage2.steps is not None else "epochs"
-            arguments.append(f"stage2.{key}={self.longer * getattr(config.stage2, key)}")
+            steps = config.stage2.steps
+            longer = (
+                f"epochs={self.longer * config.stage2.epochs}"
+                if steps is None
+                else f"steps={round(self.longer * steps)}"
+            )
+            arguments.append(f"stage2.{longer}")
         return arguments
 
     def config(self, arguments: Sequence[str]) -> ExperimentConfig:
@@ -75,6 +81,7 @@ class StudyPlan:
         full_data: name of the arm whose plateau has to be shown before others may be said to match it.
         notes: sentences that the report carries.
         save: file for ``save_reference=true``: results that other reports show beside their own.
+        families: methods whose setting is chosen on validation first; they come after ``arms``.
     """
 
     name: str
@@ -84,6 +91,7 @@ class StudyPlan:
     full_data: str | None = None
     notes: Sequence[str] = ()
     save: Path | None = None
+    families: Sequence[Family] = ()
 
 
 def run_study(plan: StudyPlan, argv: Sequence[str], console: Console | None = None) -> Study:
@@ -91,8 +99,8 @@ def run_study(plan: StudyPlan, argv: Sequence[str], console: Console | None = No
 
     Args:
         plan: arms and their reference.
-        argv: ``seeds=3`` (0, 1, 2), ``workers=2`` (runs at a time), ``save_reference=true``, and overrides for every
-            arm.
+        argv: ``seeds=3`` (0, 1, 2), ``workers=2`` (runs at a time), ``screening_seeds=2`` (1000, 1001),
+            ``save_reference=true``, and overrides for every arm.
         console: where progress goes.
 
     Raises:
@@ -103,24 +111,42 @@ def run_study(plan: StudyPlan, argv: Sequence[str], console: Console | None = No
 
     console = console or Console()
     options, overrides = _split_options(argv)
-    arguments = {arm.name: arm.arguments(overrides) for arm in plan.arms}
-    folder = _folder(plan, arguments, overrides)
-    seeds = range(options["seeds"])
+    folder = _folder(plan, overrides)
     console.print(f"[bold]{plan.name}[/bold]  {folder}")
-    jobs = [_job(arm, arguments[arm.name], seed, folder) for seed in seeds for arm in plan.arms]
-    run_jobs(jobs, options["workers"], console)
-    runs = [read_run(folder / arm.name / f"seed-{seed}", arm.name, seed) for arm in plan.arms for seed in seeds]
+    chosen, notes = _screen(plan.families, overrides, folder, options, console)
+    arms, seeds = [*plan.arms, *chosen], range(options["seeds"])
+    run_jobs([_job(arm, overrides, seed, folder) for seed in seeds for arm in arms], options["workers"], console)
+    runs = [read_run(folder / arm.name / f"seed-{seed}", arm.name, seed) for arm in arms for seed in seeds]
     study = compare_arms(runs, plan.reference)
     console.print(terminal_study_table(study))
     for arm_name, plateau in study.plateaus.items():
         console.print(f"{arm_name}: {plateau.sentence}")
-    report = write_study_report(folder, runs, plan.reference, plan.full_data, plan.title, plan.notes)
+    report = write_study_report(folder, runs, plan.reference, plan.full_data, plan.title, [*plan.notes, *notes])
     console.print(f"report: {report}")
     if options["save_reference"] and plan.save is not None:
         facts = read_json(folder / plan.reference / "seed-0" / "data.json")
         save_reference(study, plan.save, {key: facts[key] for key in ("weights", "tests")})
         console.print(f"reference results: {plan.save}")
     return study
+
+
+def _screen(
+    families: Sequence[Family], overrides: Sequence[str], folder: Path, options: dict[str, int], console: Console
+) -> tuple[list[Arm], list[str]]:
+    """Choose a setting of every family on validation; returns arms under the families' names, and sentences."""
+    if not families:
+        return [], []
+    folder = folder / "screening"
+    seeds = range(FIRST_SEED, FIRST_SEED + options["screening_seeds"])
+    only = [*overrides, *VALIDATION_ONLY]
+    settings = [arm for family in families for arm in family.settings]
+    run_jobs([_job(arm, only, seed, folder) for seed in seeds for arm in settings], options["workers"], console)
+    runs = {arm.name: [folder / arm.name / f"seed-{seed}" for seed in seeds] for arm in settings}
+    choices, arms = zip(*(choose(family, runs) for family in families), strict=True)
+    save_choices(choices, folder / "choices.json")
+    sentences = [choice.sentence for choice in choices]
+    console.print("\n".join(sentences))
+    return list(arms), sentences
 
 
 def read_run(folder: Path, arm: str, seed: int) -> StudyRun:
@@ -179,7 +205,7 @@ def save_reference(study: Study, file: Path, measured_on: dict[str, Any]) -> Non
 
 def _split_options(argv: Sequence[str]) -> tuple[dict[str, int], list[str]]:
     """Options of the study itself, and the rest."""
-    options, rest = {"seeds": 3, "workers": 2, "save_reference": 0}, []
+    options, rest = {"seeds": 3, "workers": 2, "screening_seeds": 2, "save_reference": 0}, []
     for argument in argv:
         key, _, value = argument.lstrip("-").partition("=")
         if key == "seed":
@@ -194,20 +220,21 @@ def _split_options(argv: Sequence[str]) -> tuple[dict[str, int], list[str]]:
     return options, rest
 
 
-def _folder(plan: StudyPlan, arguments: dict[str, list[str]], overrides: Sequence[str]) -> Path:
+def _folder(plan: StudyPlan, overrides: Sequence[str]) -> Path:
     """``run.root``/study/``run.name``, or a hash of everything that the arms compute."""
     values = dict(override.lstrip("-").partition("=")[::2] for override in overrides)
-    configs = [resolve(arm.config(arguments[arm.name])) for arm in plan.arms]
+    arms = [*plan.arms, *(arm for family in plan.families for arm in family.settings)]
+    configs = [resolve(arm.config(arm.arguments(overrides))) for arm in arms]
     content = [f"{config_hash(config)} {assets_hash(config.model)}" for config in configs]
     default = hashlib.sha256("\n".join(content).encode()).hexdigest()[:8]
     return Path(values.get("run.root", "runs")) / plan.name / values.get("run.name", default)
 
 
-def _job(arm: Arm, arguments: Sequence[str], seed: int, folder: Path) -> Job:
+def _job(arm: Arm, overrides: Sequence[str], seed: int, folder: Path) -> Job:
     place = [f"run.root={folder}", f"name={arm.name}", f"run.name=seed-{seed}", f"seed={seed}"]
     return Job(
         name=f"{arm.name} seed {seed}",
-        command=[sys.executable, str(arm.file), *arguments, *place, "trainer.progress=false"],
+        command=[sys.executable, str(arm.file), *arm.arguments(overrides), *place, "trainer.progress=false"],
         log=folder / "logs" / f"{arm.name}-seed-{seed}.log",
         done=folder / arm.name / f"seed-{seed}" / "report.html",
     )

@@ -38,7 +38,7 @@ def finished(tmp_path_factory):
 
 def losses(folder):
     return [
-        {key: value for key, value in line.items() if not key.endswith("_per_sec")}
+        {key: value for key, value in line.items() if not key.endswith(("_per_sec", "_seconds"))}
         for line in read_metrics(folder / "metrics.jsonl")
         if set(line) > {"stage", "stage_step", "step"}
     ]

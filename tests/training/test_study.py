@@ -14,30 +14,10 @@ from medgraph.evaluation.results import Results
 from medgraph.training.jobs import Job, JobsFailedError, run_jobs
 from medgraph.training.study import Arm, StudyPlan, read_run, run_study
 
-ARM = """
-import sys
-from pathlib import Path
-from medgraph.config import ExperimentConfig, PhantomConfig, StageConfig, head_config, model_config
-from medgraph.training.launch import launch
-
-def config():
-    none = StageConfig(steps=0)
-    return ExperimentConfig(
-        data=PhantomConfig(num_train=8, num_task=4, num_val=2, num_test=2, num_ood=2),
-        model=model_config("tiny", weights="random"), stage1=none, stage3=none,
-        stage2=StageConfig(steps=2, batch_size=4),
-    )
-
-if __name__ == "__main__":
-    launch(config)
-"""
-
 
 @pytest.fixture
-def plan(tmp_path):
-    file = tmp_path / "arm.py"
-    file.write_text(ARM)
-    arms = [Arm("plain", file), Arm("slower", file, ("stage2.lr=1e-5",))]
+def plan(tmp_path, tiny_arm):
+    arms = [Arm("plain", tiny_arm), Arm("slower", tiny_arm, ("stage2.lr=1e-5",))]
     return StudyPlan("study", "A study", arms, reference="plain", full_data="plain", save=tmp_path / "saved.json")
 
 
