@@ -101,6 +101,12 @@ class QuestionBatch:
         images = None if self.images is None else self.images.to(device)
         return QuestionBatch(images, self.prompts.to(device), self.records)
 
+    def take(self, rows: list[int]) -> QuestionBatch:
+        """The questions at these positions."""
+        images = None if self.images is None else self.images[rows]
+        prompts = TokenBatch(self.prompts.ids[rows], self.prompts.mask[rows])
+        return QuestionBatch(images, prompts, [self.records[row] for row in rows])
+
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
@@ -147,9 +153,7 @@ def entity_codes(records: Sequence[Record]) -> dict[str, Tensor]:
     """Modality, area, task and label of each record as (B,) int64 codes, -1 where it has none."""
     values = {name: [getattr(record.triplet, name) for record in records] for name in ELEMENTS}
     values["label"] = [record.label for record in records]
-    return {
-        name: torch.tensor([content_id(text) if text else -1 for text in texts]) for name, texts in values.items()
-    }
+    return {name: torch.tensor([content_id(text) if text else -1 for text in texts]) for name, texts in values.items()}
 
 
 def collate_conversations(

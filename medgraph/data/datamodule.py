@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -11,7 +12,7 @@ from torch.utils.data import DataLoader
 from medgraph.data.collate import Tokens, collate_conversations, collate_questions
 from medgraph.data.errors import DataError
 from medgraph.data.loading import ConversationDataset, EpochSampler, ImageCache, QuestionDataset
-from medgraph.data.records import Corpus, Record, take_questions
+from medgraph.data.records import Corpus, Image, Record, take_questions
 
 
 class VQADataModule(L.LightningDataModule):
@@ -33,6 +34,7 @@ class VQADataModule(L.LightningDataModule):
         num_workers: loader processes.
         eval_batch_size: questions a validation batch.
         val_limit: validation questions to use.
+        changes: names of augmentations of the training images.
     """
 
     def __init__(
@@ -48,6 +50,7 @@ class VQADataModule(L.LightningDataModule):
         num_workers: int = 0,
         eval_batch_size: int = 64,
         val_limit: int = 500,
+        changes: Sequence[str] = (),
     ) -> None:
         super().__init__()
         self.corpus, self.split, self.tokens, self.images = corpus, split, tokens, images
@@ -59,7 +62,7 @@ class VQADataModule(L.LightningDataModule):
         )
         self.views, self.extended_lm = views, extended_lm
         self.validation = take_questions(corpus.splits["val"], val_limit)
-        self.dataset = ConversationDataset(corpus.splits[split], images, seed)
+        self.dataset = ConversationDataset(corpus.splits[split], images, seed, changes)
         self._fingerprint, self._trained_batches = corpus.fingerprint(), 0
 
     def train_dataloader(self) -> DataLoader[Any]:
@@ -100,7 +103,7 @@ class VQADataModule(L.LightningDataModule):
 
 
 def question_loader(
-    records: list[Record], images: ImageCache | None, tokens: Tokens, batch_size: int
+    records: list[Record], images: Callable[[str], Image] | None, tokens: Tokens, batch_size: int
 ) -> DataLoader[Any]:
     """Batches of single questions in order; None for images asks without them."""
     return DataLoader(

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch.distributed as dist
 from torch.utils.data import Dataset, Sampler
 
 from medgraph.config import ConfigError
+from medgraph.data.augment import augment
+from medgraph.data.cache import CachedImages
 from medgraph.data.records import Corpus, Image, Record
 
 Key = tuple[int, int]
@@ -21,11 +23,12 @@ class ImageCache:
     Args:
         corpus: where images come from.
         side: pixels.
-        limit: bytes to keep; images beyond it are loaded again each time.
+        limit: bytes to keep; images beyond it are loaded again each time. Memory-mapped images are not kept.
     """
 
     def __init__(self, corpus: Corpus, side: int, limit: int = 2 << 30) -> None:
-        self.corpus, self.side, self.limit = corpus, side, limit
+        self.corpus, self.side = corpus, side
+        self.limit = 0 if isinstance(corpus.load_image, CachedImages) else limit
         self._images: dict[str, Image] = {}
 
     def __call__(self, image: str) -> Image:
@@ -44,14 +47,17 @@ class ConversationDataset(Dataset[tuple[Image, list[Record]]]):
     Args:
         records: records of one split; those of one image become one sample.
         images: loads an image.
-        seed: seed of the order of turns.
+        seed: seed of the order of turns and of the augmentation.
+        changes: names of augmentations, see `medgraph.data.augment`.
     """
 
-    def __init__(self, records: Sequence[Record], images: ImageCache, seed: int) -> None:
+    def __init__(
+        self, records: Sequence[Record], images: ImageCache, seed: int, changes: Sequence[str] = ()
+    ) -> None:
         grouped: dict[str, list[Record]] = {}
         for record in records:
             grouped.setdefault(record.image_id, []).append(record)
-        self.samples, self.images, self.seed = list(grouped.values()), images, seed
+        self.samples, self.images, self.seed, self.changes = list(grouped.values()), images, seed, tuple(changes)
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -60,13 +66,14 @@ class ConversationDataset(Dataset[tuple[Image, list[Record]]]):
         epoch, index = key
         records = self.samples[index]
         order = np.random.default_rng((self.seed, epoch, index)).permutation(len(records))
-        return self.images(records[0].image), [records[i] for i in order]
+        image = augment(self.images(records[0].image), self.changes, (self.seed, epoch, index))
+        return image, [records[i] for i in order]
 
 
 class QuestionDataset(Dataset[tuple[Image | None, Record]]):
     """Single questions; without images for the control that answers from the text alone."""
 
-    def __init__(self, records: Sequence[Record], images: ImageCache | None) -> None:
+    def __init__(self, records: Sequence[Record], images: Callable[[str], Image] | None) -> None:
         self.records, self.images = records, images
 
     def __len__(self) -> int:
