@@ -8,26 +8,27 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from medgraph.config import ConfigError, MedMATConfig
+from medgraph.data import BUILDERS, read
 from medgraph.data.images import ImageFolder
 from medgraph.data.medmat import build_medmat
 from medgraph.data.medmat_files import read_groups
 from medgraph.data.paths import IMAGE_SUFFIXES
-from medgraph.data.readers import READERS, read
 from medgraph.data.records import Corpus, MATTriplet, Record
 
 MEDMAT, IMAGES = "medmat", "images"
 MARKS = {
     MEDMAT: ("Aggregated_Subsets", "Aggrregated_Subsets", "[Ss]ubset-*.json"),
-    "vqa-rad": ("testset.json", "VQA*RAD*.json"),
+    "vqa_rad": ("testset.json", "VQA*RAD*.json"),
     "slake": ("imgs",),
-    "omni-med-vqa": ("QA_information",),
-    "pmc-vqa": ("train_2.csv",),
-    "path-vqa": ("train-*.parquet", "data/train-*.parquet"),
+    "omni_med_vqa": ("QA_information",),
+    "pmc_vqa": ("train_2.csv",),
+    "path_vqa": ("train-*.parquet", "data/train-*.parquet"),
+    "hf": ("dataset_dict.json", "state.json"),
 }
 """Reader to the names that only its data sets have."""
 FILES = {".json": "conversations", ".csv": "manifest", ".tsv": "manifest", ".jsonl": "manifest", ".parquet": "manifest"}
 """Suffix of a single file to reader."""
-BY_PATH = (MEDMAT, IMAGES, *(name for name in READERS if name not in ("folder", "masks")))
+BY_PATH = (MEDMAT, IMAGES, *(name for name in BUILDERS if name not in (MEDMAT, "phantom", "folder", "masks", "mixture")))
 """Readers that need nothing but the path."""
 
 

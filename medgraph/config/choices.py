@@ -8,6 +8,9 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
 from medgraph.config.errors import ConfigError, suggest
 from medgraph.config.schema import MODELS, ExperimentConfig, ModelConfig
 from medgraph.config.sources import DATA, DataConfig
@@ -21,12 +24,17 @@ def data_config(name: str, **options: Any) -> DataConfig:
         options: overrides of the source's defaults.
 
     Raises:
-        ConfigError: for an unknown source or option.
+        ConfigError: for an unknown source or option, or a value of another type than its field.
     """
     if name not in DATA:
         raise ConfigError(f"data={name}: unknown data source{suggest(name, DATA)}")
     _refuse_unknown(options, DATA[name], f"data={name}")
-    return DATA[name](name=name, **options)
+    config = DATA[name](name=name, **options)
+    try:
+        OmegaConf.structured(config)
+    except OmegaConfBaseException as error:
+        raise ConfigError(f"data.{error.full_key}: {str(error).splitlines()[0]}") from error
+    return config
 
 
 def model_config(name: str, **options: Any) -> ModelConfig:

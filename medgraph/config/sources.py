@@ -18,6 +18,10 @@ class DataConfig:
     """Extended answers that say the same in other words, or that add facts about the image."""
     seed: int = 0
     """Seed of the data (not of training): splits, questions, generated images."""
+    augment: list[str] = field(default_factory=list)
+    """Changes of the training images, in order: shift, rotate, intensity, crop_mix, yoco, aug_mix, hflip."""
+    cache: str = ""
+    """Folder for a memory-mapped file of the decoded images, or `auto` for the user's cache folder; empty: none."""
 
 
 @dataclass
@@ -103,6 +107,8 @@ class QuestionsConfig(FilesConfig):
     """Largest number of training questions of one image, chosen by a hash; null: all."""
     turns: int = 8
     """Independent training questions of one image in one conversation; more questions make further conversations."""
+    test_share: float = 0.2
+    """Share of the images that become the test split where the set ships none."""
 
 
 @dataclass
@@ -163,6 +169,7 @@ class ConversationsConfig(QuestionsConfig):
     name: str = "conversations"
     images: str | None = None
     """Folder of the images; null: `images/` beside the file, or the file's folder."""
+    test_share: float = 0.05
 
     EXPECTS: ClassVar[str] = "a JSON file of conversations"
 

@@ -7,8 +7,9 @@ asks them one by one. Readers know files; nothing behind this module does.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass, field
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -93,33 +94,53 @@ class Record:
     options: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Corpus:
     """Splits of records and the way to their images.
 
     Attributes:
-        splits: ``train`` (instruction data, already cut to the requested fraction), ``task`` (the small fixed set that
-            stage 3 fine-tunes on), ``val``, ``test`` (in distribution) and ``ood`` (combinations of modality, area and
-            task that no training split contains). Every image is in one split only.
+        splits: ``train`` (instruction data, already cut to the requested fraction), ``task`` (what stage 3 fine-tunes
+            on, the same at every fraction), ``val``, ``test`` (in distribution) and ``ood`` (combinations of modality,
+            area and task that no training split contains). Every image is in one split only, but for ``task``, which
+            contains ``train`` where a question-answering set is all there is, and for leaks that a set was published
+            with; those are in the notes.
         load_image: maps ``Record.image`` and a side length in pixels to an (side, side, 3) uint8 RGB image.
         notes: counted facts that belong in the report (records dropped and why, unreadable images …).
+        ordered: subsets whose records are turns that refer to earlier ones; their ids are ``<conversation>/<turn>``.
+        turns: how many independent questions about an image make one training conversation; None: all.
     """
 
     splits: Mapping[str, Sequence[Record]]
     load_image: Callable[[str, int], Image]
     notes: Mapping[str, int] = field(default_factory=dict)
+    ordered: frozenset[str] = frozenset()
+    turns: int | None = None
 
     def fingerprint(self) -> str:
         """Hash of every record in every split (16 hex digits): two runs with equal values read the same records.
 
-        Images count by their names, not their pixels.
+        Images count by their names, not their pixels. Computed once.
         """
+        return self._fingerprint
+
+    @cached_property
+    def _fingerprint(self) -> str:
         digest = hashlib.sha256()
         for name in sorted(self.splits):
             digest.update(f"\n[{name}]".encode())
             for record in self.splits[name]:
                 digest.update(repr(astuple(record)).encode())
         return digest.hexdigest()[:16]
+
+
+def conversation_of(record: Record, ordered: Collection[str]) -> str:
+    """What a record is trained together with: the other turns of its conversation, or the questions of its image.
+
+    Args:
+        record: one question.
+        ordered: see `Corpus.ordered`.
+    """
+    return record.id.rpartition("/")[0] if record.subset in ordered else record.image_id
 
 
 def take_questions(records: Sequence[Record], limit: int | None) -> list[Record]:
@@ -153,5 +174,15 @@ def take_fraction(images: Iterable[str], fraction: float) -> set[str]:
     """
     if not 0 < fraction <= 1:
         raise ValueError(f"fraction must be in (0, 1], got {fraction}")
-    ranked = sorted(set(images), key=lambda image: hashlib.sha256(image.encode()).digest())
-    return set(ranked[: max(1, round(fraction * len(ranked)))])
+    distinct = set(images)
+    return take_images(distinct, max(1, round(fraction * len(distinct))))
+
+
+def take_images(images: Iterable[str], count: int) -> set[str]:
+    """Choose a number of images so that a smaller number is always contained in a larger one.
+
+    Args:
+        images: image ids, in any order, duplicates allowed.
+        count: how many at most.
+    """
+    return set(sorted(set(images), key=lambda image: hashlib.sha256(image.encode()).digest())[:count])

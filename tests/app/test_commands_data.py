@@ -124,7 +124,7 @@ def test_readers_are_found(rad, pictures, tmp_path):
     (tmp_path / "release" / "Aggregated_Subsets").mkdir(parents=True)
     (tmp_path / "table.csv").touch()
     assert [find_reader(path) for path in (rad, pictures, tmp_path / "release", tmp_path / "table.csv")] == [
-        "vqa-rad",
+        "vqa_rad",
         "images",
         "medmat",
         "manifest",
@@ -137,7 +137,7 @@ def test_readers_are_found(rad, pictures, tmp_path):
     [
         ("nix", "", r"nix: no such file or folder"),
         ("odd.txt", "", r"odd.txt: expected a folder, or a file that ends in .json"),
-        ("odd.txt", "folder", r"--reader folder: expected one of medmat, images, vqa-rad"),
+        ("odd.txt", "folder", r"--reader folder: expected one of medmat, images, vqa_rad"),
     ],
 )
 def test_readers_that_cannot_be_found(tmp_path, path, reader, message):

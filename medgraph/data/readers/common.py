@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
+from medgraph.config import QuestionsConfig
 from medgraph.data.errors import DataError
 from medgraph.data.extend import extend_reply
 from medgraph.data.images import ImageFolder
+from medgraph.data.policy import Policy
 from medgraph.data.questions import same
-from medgraph.data.records import AnswerType, Corpus, Image, MATTriplet, Record, take_fraction
-from medgraph.data.splits import HELD_BACK, split_of
+from medgraph.data.records import (
+    AnswerType,
+    Corpus,
+    Image,
+    MATTriplet,
+    Record,
+    conversation_of,
+    take_fraction,
+    take_questions,
+)
+from medgraph.data.splits import split_of
 from medgraph.data.vocabulary import AREAS, MODALITIES
 
-SplitRule = Literal["official", "clean"]
-"""``official``: as published. ``clean``: test images leave every other split."""
+VAL_SHARE = 0.05
+"""Share of the training groups that validation gets where a set ships no validation split."""
 
 
 def text_field(raw: Any, field: str, file: Path, name: object, *, optional: bool = False) -> str:
@@ -116,84 +126,102 @@ def answer_type(answer: str) -> AnswerType:
 def make_corpus(
     splits: Mapping[str, Sequence[Record]],
     root: Path,
-    rule: SplitRule = "official",
-    fraction: float = 1.0,
-    seed: int = 0,
-    notes: Mapping[str, int] | None = None,
+    config: QuestionsConfig,
+    policy: Policy,
+    *,
     load_image: Callable[[str, int], Image] | None = None,
+    ordered: Collection[str] = (),
 ) -> Corpus:
     """Turn published splits into a corpus.
 
-    A set without a validation split gives 5 % of its training groups each to ``val`` and ``task``; with one, 5 % to
-    ``task``. A share of the training images is taken afterwards, so the other splits never change with it.
+    What is not published is drawn by a hash of seed and group: ``test`` with `QuestionsConfig.test_share` of the
+    training groups and ``val`` with `VAL_SHARE` of them; published test records stay where they are. What remains of
+    the training split is ``task``, and ``fraction`` of its images are ``train``: the instruction stages see a share,
+    fine-tuning sees the whole training split, as in ExGra-Med (arXiv:2410.02615).
 
     Args:
-        splits: ``train``, ``test`` and possibly ``val``.
+        splits: any of ``train``, ``val`` and ``test``.
         root: folder of the images.
-        rule: what to do about test images that are also training or validation images; they are counted in any case.
-        fraction: share of the training images.
-        seed: seed of the held-back groups.
-        notes: facts already counted by the reader.
+        config: rule for leaks, share, caps and seed.
+        policy: what to do about records that cannot be used; its notes become the corpus'.
         load_image: where images come from; None: the files below ``root``.
+        ordered: subsets whose records are turns of conversations.
 
     Raises:
-        DataError: if an id occurs twice, or an image is missing.
-        ValueError: for an unknown rule.
+        DataError: if an id occurs twice, an image is missing, or too much was left out.
     """
-    if rule not in ("official", "clean"):
-        raise ValueError(f"split rule {rule!r}: expected official or clean")
-    refuse_duplicates((record for records in splits.values() for record in records), root)
-    if load_image is None:
-        require_images({record.image: record.id for records in splits.values() for record in records}, root)
-    counted = Counter(notes or {})
-    test = list(splits.get("test", ()))
-    tested = {record.group for record in test}
-    leaking = {r.image_id for name in ("train", "val") for r in splits.get(name, ()) if r.group in tested}
+    usable = _usable(splits, root if load_image is None else None, config, policy)
+    drawn: dict[str, list[Record]] = {name: list(usable.get(name, ())) for name in ("train", "val", "test")}
+    notes = policy.notes
+    tested = {record.group for record in drawn["test"]}
+    leaking = {record.image_id for name in ("train", "val") for record in drawn[name] if record.group in tested}
+    clean = config.rule == "clean"
     if leaking:
-        what = "left out of training" if rule == "clean" else "kept in training, as published"
-        counted[f"images of the test split that are also training images, {what}"] = len(leaking)
-    out: dict[str, list[Record]] = {"train": [], "task": [], "val": [], "test": test, "ood": []}
-    for name in ("train", "val"):
-        for record in splits.get(name, ()):
-            if rule == "official" or record.group not in tested:
-                drawn = split_of(record.group, seed, HELD_BACK) if name == "train" else "val"
-                out["train" if drawn == "val" and name == "train" and splits.get("val") else drawn].append(record)
-    if out["train"]:
-        kept = take_fraction((record.image_id for record in out["train"]), fraction)
-        counted["training images left out by data.fraction"] = len({r.image_id for r in out["train"]} - kept)
-        out["train"] = [record for record in out["train"] if record.image_id in kept]
-    every = tuple(record for records in out.values() for record in records)
+        what = "left out of training" if clean else "kept in training, as published"
+        notes[f"images of the test split that are also training images, {what}"] = len(leaking)
+    shares = {"val": 0.0 if drawn["val"] else VAL_SHARE, "test": 0.0 if drawn["test"] else config.test_share}
+    published, drawn["train"] = drawn["train"], []
+    for record in published:
+        drawn[split_of(record.group, config.seed, {**shares, "train": 1.0})].append(record)
+    if clean:
+        for name in ("train", "val"):
+            drawn[name] = [record for record in drawn[name] if record.group not in tested]
+    task = _capped(drawn["train"], config.questions_per_image, ordered)
+    notes["training questions left out by data.questions_per_image"] = len(drawn["train"]) - len(task)
+    images = {record.image_id for record in task}
+    kept = take_fraction(images, config.fraction) if images else images
+    notes["training images of data.fraction that are in train; task has all of them"] = len(kept) * (kept < images)
+    out = {
+        "train": [record for record in task if record.image_id in kept],
+        "task": task, "val": drawn["val"], "test": drawn["test"], "ood": list[Record](),
+    }  # fmt: skip
+    every = tuple(record for name in ("task", "val", "test") for record in out[name])
     return Corpus(
-        out, load_image or ImageFolder(root, every), {note: count for note, count in counted.items() if count}
+        out,
+        load_image or ImageFolder(root, every),
+        {note: count for note, count in notes.items() if count},
+        frozenset(ordered),
+        config.turns,
     )
 
 
-def require_images(records: Mapping[str, str], root: Path) -> None:
-    """Check that images exist.
-
-    Args:
-        records: image path to the id of a record that needs it.
-        root: folder of the images.
-
-    Raises:
-        DataError: at the first image that is missing, with the number of all that are.
-    """
-    missing = [image for image in records if not (root / image).is_file()]
-    if missing:
-        raise DataError.at("image_missing", root, record=records[missing[0]], field="image", found=missing[0],
-                           expected=f"an existing file below {root}",
-                           fix=f"restore the {len(missing)} missing images of {len(records)}")  # fmt: skip
-
-
-def refuse_duplicates(records: Iterable[Record], file: Path) -> None:
-    """Check that ids are unique.
-
-    Raises:
-        DataError: at the first id that occurs twice.
-    """
+def _usable(
+    splits: Mapping[str, Sequence[Record]], root: Path | None, config: QuestionsConfig, policy: Policy
+) -> dict[str, list[Record]]:
+    """Records with an id of their own and an image that is there; the policy decides about the others."""
+    place = Path(config.root)
+    images = {record.image: record.id for records in splits.values() for record in records}
+    missing = set() if root is None else {image for image in images if not (root / image).is_file()}
     seen: set[str] = set()
+    out: dict[str, list[Record]] = {name: [] for name in splits}
+    for name, records in splits.items():
+        for record in records:
+            if record.image in policy.images:
+                policy.notes["quarantined: image listed as unreadable"] += 1
+            elif record.id in seen:
+                policy.reject(DataError.at("duplicate_id", place, record=record.id, field="id", found=record.id,
+                                           expected="ids that occur once", fix="number the records again"))  # fmt: skip
+            elif record.image in missing:
+                fix = f"restore the {len(missing)} missing images of {len(images)}"
+                policy.reject(DataError.at("image_missing", place, record=record.id, field="image", found=record.image,
+                                           expected=f"an existing file below {root}", fix=fix))  # fmt: skip
+            else:
+                seen.add(record.id)
+                out[name].append(record)
+    policy.check(sum(map(len, out.values())), place)
+    return out
+
+
+def _capped(records: Sequence[Record], limit: int | None, ordered: Collection[str]) -> list[Record]:
+    """At most ``limit`` records of each conversation: its first turns, or questions of an image by a hash."""
+    if limit is None:
+        return list(records)
+    members: dict[str, list[Record]] = {}
     for record in records:
-        if record.id in seen:
-            raise DataError.at("duplicate_id", file, record=record.id, field="id", found=record.id,
-                               expected="ids that occur once", fix="number the records again")  # fmt: skip
-        seen.add(record.id)
+        members.setdefault(conversation_of(record, ordered), []).append(record)
+    kept = {
+        record.id
+        for group in members.values()
+        for record in (group[:limit] if group[0].subset in ordered else take_questions(group, limit))
+    }
+    return [record for record in records if record.id in kept]

@@ -7,47 +7,59 @@ The misspelt keys of the LLaVA-Med release (``conversatons``, ``conversatons_lon
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from medgraph.config import ConversationsConfig
 from medgraph.data.errors import DataError
 from medgraph.data.medmat_files import read_json_list
+from medgraph.data.policy import Policy
 from medgraph.data.readers.common import make_corpus, qa_record, text_field
 from medgraph.data.records import Corpus, Record
+
+SUBSET = "instruct"
+"""Name of the subset that conversations belong to."""
 
 DOMAINS = {"chest_xray": "X-ray", "ct_scan": "CT", "mri": "MRI", "histology": "Mic", "gross": "DP"}
 """Domain flags of LLaVA-Med's release, and the modality they stand for."""
 
 
-def read_conversations(
-    file: Path, images: Path | None = None, fraction: float = 1.0, seed: int = 0, dataset: str = "instruct"
-) -> Corpus:
+def build_conversations(config: ConversationsConfig) -> Corpus:
     """Read a JSON file of conversations.
 
-    Args:
-        file: a list of ``{"id", "image", "conversations": [{"from": "human"|"gpt", "value"}, …]}``.
-        images: folder of the images; None: ``images/`` beside the file, or the file's folder.
-        fraction: share of the training images.
-        seed: seed of the groups held back for ``val`` and ``task``.
-        dataset: name of the subset.
-
     Returns:
-        One record a pair of turns; ``extended`` is the long answer where there is one. No test split.
+        One record a pair of turns, in order (`Corpus.ordered`); ``extended`` is the long answer where there is one.
 
     Raises:
         DataError: for turns that do not alternate, lists of different length, or empty answers.
     """
-    root = images or (file.parent / "images" if (file.parent / "images").is_dir() else file.parent)
-    records, long = [], 0
-    for position, raw in enumerate(read_json_list(file)):
-        rows, has_long = _conversation(raw, file, position, dataset)
-        records.extend(rows)
-        long += has_long
-    notes = {"conversations with long answers": long, "conversations": len({record.image_id for record in records})}
-    return make_corpus({"train": records}, root, fraction=fraction, seed=seed, notes=notes)
+    file, policy = Path(config.root), Policy.of(config)
+    root = Path(config.images) if config.images else image_folder(file)
+    conversations = list(policy.usable(partial(parse_conversation, file), enumerate(read_json_list(file))))
+    policy.notes["conversations"] = len(conversations)
+    policy.notes["conversations with long answers"] = sum(has_long for _, has_long in conversations)
+    records = [record for turns, _ in conversations for record in turns]
+    return make_corpus({"train": records}, root, config, policy, ordered={SUBSET})
 
 
-def _conversation(raw: Any, file: Path, position: int, dataset: str) -> tuple[list[Record], bool]:
+def image_folder(file: Path) -> Path:
+    """Where the images of a conversation file are: ``images/`` beside it, else its own folder."""
+    beside = file.parent / "images"
+    return beside if beside.is_dir() else file.parent
+
+
+def parse_conversation(file: Path, row: tuple[int, Any]) -> tuple[list[Record], bool]:
+    """Records of a conversation, one a pair of turns, and whether it has long answers.
+
+    Args:
+        file: named in errors.
+        row: position in the file, and the conversation.
+
+    Raises:
+        DataError: as `build_conversations`.
+    """
+    position, raw = row
     name = text_field(raw, "id", file, f"at position {position}")
     image = text_field(raw, "image", file, name)
     pairs = _pairs(_turns(raw, "", file, name), file, name)
@@ -58,7 +70,7 @@ def _conversation(raw: Any, file: Path, position: int, dataset: str) -> tuple[li
                            expected=f"as many pairs of turns as conversations has ({len(pairs) or 'at least 1'})",
                            fix="write the long answers again")  # fmt: skip
     records = [
-        qa_record(dataset, f"{position}-{name}/{i}", image, question, answer, question_type="instruction",
+        qa_record(SUBSET, f"{position}-{name}/{i}", image, question, answer, question_type="instruction",
                   modality=_modality(raw), extended=long_answer)
         for i, ((question, answer), (_, long_answer)) in enumerate(zip(pairs, long_pairs, strict=True))
     ]  # fmt: skip

@@ -1,204 +1,208 @@
-"""A table with one row a question or one row a labelled image: CSV, TSV, JSON, JSONL, Parquet, or a `datasets` object.
-
-Columns: ``image``, and either ``label`` or ``question`` and ``answer``. Optional: ``id``, ``options`` (a list, or text
-separated by ``|``), ``answer_type``, ``question_type``, ``modality``, ``area``, ``task``, ``subset``, ``group`` (what
-must not be split), ``split`` (train, val, test) and ``extended``. Other names are mapped by ``columns``.
-"""
+"""A table with one row a question or one row a labelled image; `medgraph.config.Columns` describes the columns."""
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
+from functools import partial
 from pathlib import Path
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
+from medgraph.config import Columns, HFConfig, ManifestConfig
 from medgraph.data.assemble import assemble_held_out
 from medgraph.data.errors import DataError
-from medgraph.data.medmat_files import read_json_list
 from medgraph.data.paths import refused, safe_relative
-from medgraph.data.readers.common import SplitRule, make_corpus, qa_record, require_images, text_field
-from medgraph.data.readers.folder import SPLIT_FOLDERS
+from medgraph.data.policy import Policy
+from medgraph.data.readers.common import lettered, make_corpus, qa_record, text_field
 from medgraph.data.readers.labelled import LabelledImage, make_subset
+from medgraph.data.readers.tables import SPLIT_NAMES, Row, dataset_rows, read_folder_rows, read_rows
 from medgraph.data.records import AnswerType, Corpus, Record
 from medgraph.data.registry import SubsetSpec
 from medgraph.data.vocabulary import parse_triplet
 
-Row = Mapping[str, Any]
+if TYPE_CHECKING:
+    import datasets
 
 
-def read_manifest(
-    file: Path,
-    images: Path | None = None,
-    columns: Mapping[str, str] | None = None,
-    rule: SplitRule = "official",
-    fraction: float = 1.0,
-    seed: int = 0,
-) -> Corpus:
+def build_manifest(config: ManifestConfig) -> Corpus:
     """Read a table of questions or of labelled images.
-
-    Args:
-        file: the table, or a folder written by ``datasets.Dataset.save_to_disk``.
-        images: folder that ``image`` is relative to, and that images stored inside the table are written to; None: the
-            folder of the table.
-        columns: our column name to the table's.
-        rule: for tables of questions, see `medgraph.data.readers.common.SplitRule`.
-        fraction: share of the training images.
-        seed: seed of splits and questions.
 
     Raises:
         DataError: for columns that are missing and values that are wrong, naming file, row and column.
     """
-    root = images or (file if file.is_dir() else file.parent)
-    return corpus_from_rows(read_rows(file), file, root, columns, rule, fraction, seed)
+    file = Path(config.root)
+    return corpus_from_rows(read_rows(file), config, file.parent)
 
 
-def corpus_from_rows(
-    rows: Iterable[Row],
-    file: Path,
-    root: Path,
-    columns: Mapping[str, str] | None = None,
-    rule: SplitRule = "official",
-    fraction: float = 1.0,
-    seed: int = 0,
+def build_hf(config: HFConfig) -> Corpus:
+    """Read a Hugging Face data set on disk; files in a folder are read without the `datasets` cache.
+
+    Raises:
+        DataError: as `build_manifest`.
+    """
+    folder = Path(config.root)
+    return corpus_from_rows(read_folder_rows(folder) if folder.is_dir() else read_rows(folder), config, folder)
+
+
+def corpus_from_dataset(
+    dataset: datasets.Dataset | datasets.DatasetDict | datasets.IterableDataset, config: HFConfig
 ) -> Corpus:
-    """Make a corpus of any iterable of rows, for instance a streaming `datasets.IterableDataset`.
+    """Make a corpus of a `datasets` object.
+
+    Args:
+        dataset: a table, a stream, or several of them by split.
+        config: columns, rule and sizes; ``images`` is the folder of the images, ``root`` names the set in errors.
+
+    Raises:
+        DataError: as `build_manifest`.
+    """
+    return corpus_from_rows(dataset_rows(dataset), config, Path(config.root))
+
+
+def corpus_from_rows(rows: Iterable[Row], config: ManifestConfig, folder: Path) -> Corpus:
+    """Make a corpus of rows.
+
+    Images inside the rows are written below ``extracted/`` in the image folder once, named by their content, so that
+    one image is one image however many rows it has.
 
     Args:
         rows: mappings from column to value.
-        file: name of the table in errors.
-        root: folder of the images.
-        columns: our column name to the table's.
-        rule: see `read_manifest`.
-        fraction: share of the training images.
-        seed: seed of splits and questions.
+        config: columns, rule and sizes.
+        folder: of the images, unless ``config.images`` names one.
 
     Raises:
-        DataError: as `read_manifest`.
+        DataError: as `build_manifest`.
     """
+    root, policy = Path(config.images) if config.images else folder, Policy.of(config)
     splits: dict[str, list[Record]] = {}
     labelled: dict[str, tuple[SubsetSpec, list[LabelledImage]]] = {}
-    for number, raw in enumerate(rows, start=1):
-        row = {ours: raw[theirs] for ours, theirs in (columns or {}).items() if theirs in raw} | dict(raw)
-        if row.get("image") is None or not ("label" in row or "question" in row):
-            raise DataError.at("missing_column", file, record=f"row {number}", found=sorted(raw),
-                               expected="image, and either label or question and answer",
-                               fix="name the table's columns with columns={'image': …}")  # fmt: skip
-        image = _image(row["image"], root, file, number)
-        split = _split(row, file, number)
-        if "question" in row:
-            splits.setdefault(split or "train", []).append(_question(row, image, file, number))
+    parsed = partial(parse_row, columns=config.columns, root=root, place=Path(config.root))
+    for split, row in policy.usable(parsed, enumerate(rows, start=1)):
+        if isinstance(row, Record):
+            splits.setdefault(split or "train", []).append(row)
+            continue
+        spec, image = row
+        known, members = labelled.setdefault(spec.key, (spec, []))
+        if known != spec:
+            raise DataError.at("bad_triplet", config.root, record=image.image, field="modality, area, task",
+                               found=str(spec.triplet), expected=f"{known.triplet}, as in other rows of {spec.key}",
+                               fix="give every triplet a subset of its own")  # fmt: skip
+        if image.image in policy.images:
+            policy.notes["quarantined: image listed as unreadable"] += 1
         else:
-            spec = _spec(row, file, number, len(labelled))
-            _, members = labelled.setdefault(spec.key, (spec, []))
-            label, group = text_field(row, "label", file, f"row {number}"), str(row.get("group") or "")
-            members.append(LabelledImage(image, label, group, split))
-    if labelled:
-        require_images({image.image: image.image for _, members in labelled.values() for image in members}, root)
-        subsets = [make_subset(spec, members, seed) for spec, members in labelled.values()]
-        return assemble_held_out(subsets, root, fraction=fraction, seed=seed)
-    return make_corpus(splits, root, rule, fraction, seed)
+            members.append(image)
+    if not labelled:
+        return make_corpus(splits, root, config, policy)
+    images = {image.image for _, members in labelled.values() for image in members}
+    missing = {image for image in images if not (root / image).is_file()}
+    for image_path in sorted(missing):
+        fix = f"restore the {len(missing)} missing images of {len(images)}"
+        policy.reject(DataError.at("image_missing", config.root, field=config.columns.image, found=image_path,
+                                   expected=f"an existing file below {root}", fix=fix))  # fmt: skip
+    policy.check(len(images) - len(missing), Path(config.root))
+    present = [
+        (spec, [image for image in members if image.image not in missing]) for spec, members in labelled.values()
+    ]
+    subsets = [make_subset(spec, members, config.seed) for spec, members in present]
+    return assemble_held_out(subsets, root, fraction=config.fraction, extended=config.extended, seed=config.seed,
+                             notes=policy.notes)  # fmt: skip
 
 
-def read_rows(file: Path) -> Iterator[Row]:
-    """Rows of a table, one at a time where the format permits.
+def parse_row(
+    numbered: tuple[int, Row], columns: Columns, root: Path, place: Path
+) -> tuple[str, Record | tuple[SubsetSpec, LabelledImage]]:
+    """Split of a row (or ""), and its question or its labelled image.
+
+    Args:
+        numbered: number and row.
+        columns: names that the table has for its columns.
+        root: folder of the images.
+        place: name of the table in errors.
 
     Raises:
-        DataError: for a missing file, an unknown format, or a line of JSON that is cut off.
+        DataError: for columns that are missing and values that are wrong.
     """
-    if file.is_dir():
-        yield from _saved_dataset(file)
-    elif not file.is_file():
-        raise DataError.at("file_missing", file, found=None, expected="a table", fix="check the path")
-    elif file.suffix in (".csv", ".tsv"):
-        with file.open(newline="", encoding="utf-8-sig") as lines:
-            yield from csv.DictReader(lines, delimiter="\t" if file.suffix == ".tsv" else ",")
-    elif file.suffix == ".jsonl":
-        with file.open(encoding="utf-8-sig") as lines:
-            for number, line in enumerate(lines, start=1):
-                try:
-                    yield json.loads(line)
-                except json.JSONDecodeError as error:
-                    where, expected = f"line {number}", "one JSON object a line"
-                    raise DataError.at("json_unreadable", file, record=where, found=line.strip(), expected=expected,
-                                       fix="write the line again") from error  # fmt: skip
-    elif file.suffix == ".json":
-        yield from read_json_list(file)
-    elif file.suffix == ".parquet":
-        import pyarrow.parquet as parquet  # type: ignore[import-untyped]  # ships no stubs
-
-        for batch in parquet.ParquetFile(file).iter_batches(batch_size=256):
-            yield from batch.to_pylist()
-    else:
-        raise DataError.at("unknown_format", file, found=file.suffix, fix="convert the table",
-                           expected=".csv, .tsv, .json, .jsonl, .parquet or a folder of save_to_disk")  # fmt: skip
+    number, raw = numbered
+    where = f"row {number}"
+    row = {ours: raw[theirs] for ours, theirs in vars(columns).items() if raw.get(theirs) is not None}
+    if "image" not in row or not ("label" in row or "question" in row):
+        raise DataError.at("missing_column", place, record=where, found=sorted(raw),
+                           expected="image, and either label or question and answer",
+                           fix="name the table's columns, e.g. data.columns.image=NAME")  # fmt: skip
+    image = _image(row["image"], root, place, where)
+    split = _split(row, place, where)
+    if "question" in row:
+        return split, _question(row, image, place, number)
+    label, group = text_field(row, "label", place, where), str(row.get("group", ""))
+    return split, (_spec(row, place, where), LabelledImage(image, label, group, split))
 
 
-def _saved_dataset(folder: Path) -> Iterator[Row]:
-    import datasets
-
-    loaded = datasets.load_from_disk(str(folder))
-    for split, table in loaded.items() if isinstance(loaded, datasets.DatasetDict) else [("", loaded)]:
-        for name, feature in table.features.items():
-            if isinstance(feature, datasets.Image):
-                table = table.cast_column(name, datasets.Image(decode=False))
-        yield from ({"split": split, **row} if split else row for row in table)
-
-
-def _image(value: Any, root: Path, file: Path, number: int) -> str:
-    """Path of an image relative to the root; an image stored in the table is written there, named by its content."""
+def _image(value: Any, root: Path, place: Path, where: str) -> str:
+    """Path of an image relative to the root; an image stored in the table is written there."""
+    if isinstance(value, Mapping):
+        value = value["path"] if value.get("bytes") is None else value["bytes"]
     if isinstance(value, str):
         try:
             return safe_relative(value, root)
         except ValueError as error:
-            raise refused(value, error, file, f"row {number}") from error
-    content = value.get("bytes") if isinstance(value, Mapping) else value
-    if not isinstance(content, bytes):
-        raise DataError.at("wrong_type", file, record=f"row {number}", field="image", found=type(value).__name__,
+            raise refused(value, error, place, where) from error
+    if not isinstance(value, bytes):
+        raise DataError.at("wrong_type", place, record=where, field="image", found=type(value).__name__,
                            expected="a path, or the bytes of an image file",
                            fix="cast the column to datasets.Image(decode=False)")  # fmt: skip
-    relative = f"extracted/{hashlib.sha256(content).hexdigest()[:20]}.img"
+    relative = f"extracted/{hashlib.sha256(value).hexdigest()[:20]}.img"
     target = root / relative
     if not target.is_file():
         target.parent.mkdir(parents=True, exist_ok=True)
-        partial = target.with_suffix(".part")
-        partial.write_bytes(content)
-        partial.replace(target)
+        partial_file = target.with_suffix(".part")
+        partial_file.write_bytes(value)
+        partial_file.replace(target)
     return relative
 
 
-def _split(row: Row, file: Path, number: int) -> str:
-    text = str(row.get("split") or "").strip().lower()
-    if text and text not in SPLIT_FOLDERS:
-        raise DataError.at("bad_split", file, record=f"row {number}", field="split", found=row["split"],
+def _split(row: Row, place: Path, where: str) -> str:
+    text = str(row.get("split", "")).strip().lower()
+    if text and text not in SPLIT_NAMES:
+        raise DataError.at("bad_split", place, record=where, field="split", found=row["split"],
                            expected="train, val or test", fix="correct the column")  # fmt: skip
-    return SPLIT_FOLDERS.get(text, "")
+    return SPLIT_NAMES.get(text, "")
 
 
-def _question(row: Row, image: str, file: Path, number: int) -> Record:
+def _question(row: Row, image: str, place: Path, number: int) -> Record:
     where = f"row {number}"
     raw = row.get("options") or ()
     options = tuple(str(option).strip() for option in (raw.split("|") if isinstance(raw, str) else raw))
-    answer = text_field(row, "answer", file, where)
-    if options and answer not in options:
-        raise DataError.at("answer_mismatch", file, record=where, field="answer", found=answer,
-                           expected=f"one of {list(options)}", fix="write the text of the right option")  # fmt: skip
-    kind = str(row.get("answer_type") or "").strip().lower()
+    answer = _answer(row, options, place, where)
+    kind = str(row.get("answer_type", "")).strip().lower()
     if kind and kind not in get_args(AnswerType):
-        raise DataError.at("bad_answer_type", file, record=where, field="answer_type", found=kind,
+        raise DataError.at("bad_answer_type", place, record=where, field="answer_type", found=kind,
                            expected=" or ".join(get_args(AnswerType)), fix="correct the column")  # fmt: skip
     given = {key: str(row[key]) for key in ("question_type", "modality", "area", "group", "extended") if row.get(key)}
-    return qa_record(str(row.get("subset") or file.stem), str(row.get("id") or number), image,
-                     text_field(row, "question", file, where), answer,
+    return qa_record(str(row.get("subset") or place.stem), str(row.get("id", number)), image,
+                     text_field(row, "question", place, where), answer,
                      kind=kind or None, options=options, **given)  # type: ignore[arg-type]  # fmt: skip
 
 
-def _spec(row: Row, file: Path, number: int, known: int) -> SubsetSpec:
-    elements = [text_field(row, name, file, f"row {number}") for name in ("modality", "area", "task")]
+def _answer(row: Row, options: tuple[str, ...], place: Path, where: str) -> str:
+    """The answer's text; for choice questions also from its letter, or its number counted from 0."""
+    answer = text_field(row, "answer", place, where)
+    if not options or answer in options:
+        return answer
+    if isinstance(row["answer"], int) and row["answer"] < len(options):
+        return options[row["answer"]]
+    if len(answer) == 1 and answer.isalpha():
+        return lettered(options, answer, place, where)
+    raise DataError.at("answer_mismatch", place, record=where, field="answer", found=answer,
+                       expected=f"one of {list(options)}",
+                       fix="write the text of the right option, its letter, or its number from 0")  # fmt: skip
+
+
+def _spec(row: Row, place: Path, where: str) -> SubsetSpec:
+    elements = [text_field(row, name, place, where) for name in ("modality", "area", "task")]
     try:
         triplet = parse_triplet("/".join(elements))
     except ValueError as error:
-        raise DataError.at("bad_triplet", file, record=f"row {number}", field="modality, area, task", found=elements,
+        raise DataError.at("bad_triplet", place, record=where, field="modality, area, task", found=elements,
                            expected="known words", fix=str(error)) from error  # fmt: skip
-    return SubsetSpec(1000 + known, triplet, slug=str(row.get("subset") or str(triplet).replace("/", "-").lower()))
+    slug = str(row.get("subset") or str(triplet).replace("/", "-").lower())
+    return SubsetSpec(0, triplet, slug=slug)

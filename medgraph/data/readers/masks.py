@@ -6,72 +6,70 @@ the source data sets.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import PIL.Image
 
-from medgraph.data.boxes import Style, box_text, mask_boxes
+from medgraph.config import ConfigError, MasksConfig
+from medgraph.data.boxes import Box, box_text, mask_boxes
 from medgraph.data.errors import DataError
 from medgraph.data.images import decode
 from medgraph.data.paths import IMAGE_SUFFIXES
+from medgraph.data.policy import Policy
 from medgraph.data.readers.common import make_corpus, qa_record
-from medgraph.data.records import Corpus
+from medgraph.data.records import Corpus, Record
 from medgraph.data.vocabulary import parse_triplet
 
 
-def read_masks(
-    root: Path,
-    triplet: str,
-    classes: Mapping[int, str],
-    per: Literal["class", "component"] = "class",
-    style: Style = "minigpt_v2",
-    fraction: float = 1.0,
-    seed: int = 0,
-) -> Corpus:
-    """Read ``root/images`` and ``root/masks``.
-
-    Args:
-        root: the folder; a mask has its image's name, with any suffix.
-        triplet: ``modality/area/task`` of all images, e.g. ``End/Intestine/polyp_det``.
-        classes: mask value to name; any other value that is not 0 is an error.
-        per: see `medgraph.data.boxes.mask_boxes`.
-        style: how boxes are written.
-        fraction: share of the training images.
-        seed: seed of the groups held back for ``val`` and ``task``.
+def build_masks(config: MasksConfig) -> Corpus:
+    """Read ``root/images`` and ``root/masks``; a mask has its image's name, with any suffix.
 
     Returns:
         One record an image and class, the answer being its boxes. Images with an empty mask are left out and counted.
 
     Raises:
         DataError: for a missing mask, a mask of another size, or a mask value without a name.
+        ConfigError: for classes that are not ``value:name``.
     """
-    place = parse_triplet(triplet)
-    notes: Counter[str] = Counter()
-    records = []
-    for path in sorted(p for p in (root / "images").rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES):
-        relative = path.relative_to(root)
-        mask = _mask(path, root)
-        height, width = mask.shape
-        if decode(path).size != (width, height):
-            raise DataError.at("mask_size", path, found=f"{width} x {height} mask of a {decode(path).size} image",
-                               expected="equal sizes", fix="export the masks at the size of the images")  # fmt: skip
-        boxes = mask_boxes(mask, per)
-        notes["images with an empty mask, left out"] += not boxes
-        for value in sorted({value for value, _ in boxes}):
-            if value not in classes:
-                raise DataError.at("mask_value", path, found=value, expected=f"one of {sorted(classes)}",
-                                   fix="name the value in classes")  # fmt: skip
-            own = [box for other, box in boxes if other == value]
-            question = f"Where is the {classes[value]}? Give its box."
-            name, answer = f"{relative.as_posix()}/{value}", box_text(own, width, height, style)
-            record = qa_record(root.name, name, relative.as_posix(), question, answer, kind="open")
-            records.append(replace(record, triplet=place, question_type=place.task))
-    return make_corpus({"train": records}, root, fraction=fraction, seed=seed, notes=notes)
+    root, policy = Path(config.root), Policy.of(config)
+    place, classes = parse_triplet(config.triplet), _classes(config.classes)
+    paths = sorted(path for path in (root / "images").rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
+    found = list(policy.usable(partial(_questions, config, classes), paths))
+    policy.notes["images with an empty mask, left out"] += sum(not records for records in found)
+    records = [replace(r, triplet=place, question_type=place.task) for records in found for r in records]
+    return make_corpus({"train": records}, root, config, policy)
+
+
+def _classes(texts: Sequence[str]) -> dict[int, str]:
+    named = [text.partition(":") for text in texts]
+    if not named or not all(value.strip().isdecimal() and name.strip() for value, _, name in named):
+        raise ConfigError(f"data.classes={list(texts)}: expected value:name of every mask value, e.g. [255:polyp]")
+    return {int(value): name.strip() for value, _, name in named}
+
+
+def _questions(config: MasksConfig, classes: Mapping[int, str], path: Path) -> list[Record]:
+    root = Path(config.root)
+    relative = path.relative_to(root).as_posix()
+    mask = _mask(path, root)
+    height, width = mask.shape
+    if decode(path).size != (width, height):
+        raise DataError.at("mask_size", path, found=f"{width} x {height} mask of a {decode(path).size} image",
+                           expected="equal sizes", fix="export the masks at the size of the images")  # fmt: skip
+    boxes: dict[int, list[Box]] = {}
+    for value, box in mask_boxes(mask, config.per):
+        boxes.setdefault(value, []).append(box)
+    if unknown := sorted(set(boxes) - set(classes)):
+        raise DataError.at("mask_value", path, found=unknown[0], expected=f"one of {sorted(classes)}",
+                           fix="name the value in data.classes")  # fmt: skip
+    return [
+        qa_record(root.name, f"{relative}/{value}", relative, f"Where is the {classes[value]}? Give its box.",
+                  box_text(own, width, height, config.style), kind="open")
+        for value, own in sorted(boxes.items())
+    ]  # fmt: skip
 
 
 def _mask(image: Path, root: Path) -> np.ndarray:

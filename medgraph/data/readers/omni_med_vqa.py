@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from medgraph.config import OmniMedVQAConfig
 from medgraph.data.errors import DataError
 from medgraph.data.medmat_files import read_json_list
+from medgraph.data.policy import Policy
 from medgraph.data.questions import same
 from medgraph.data.readers.common import make_corpus, qa_record, text_field
 from medgraph.data.records import Corpus, Record
@@ -15,12 +16,8 @@ from medgraph.data.records import Corpus, Record
 OPTIONS = ("option_A", "option_B", "option_C", "option_D")
 
 
-def read_omni_med_vqa(root: Path, datasets: Sequence[str] = ()) -> Corpus:
+def build_omni_med_vqa(config: OmniMedVQAConfig) -> Corpus:
     """Read the open-access part of OmniMedVQA.
-
-    Args:
-        root: folder with ``QA_information/Open-access/*.json`` and ``Images/``.
-        datasets: names of the source sets to keep; empty: all.
 
     Returns:
         A corpus with a ``test`` split only; the subset of a record is its source set.
@@ -28,17 +25,20 @@ def read_omni_med_vqa(root: Path, datasets: Sequence[str] = ()) -> Corpus:
     Raises:
         DataError: for missing files, malformed records, and an answer that is none of the options.
     """
+    root, policy = Path(config.root), Policy.of(config)
     folder = root / "QA_information" / "Open-access"
     files = sorted(folder.glob("*.json"))
     if not files:
         raise DataError.at("file_missing", folder, found=None, expected="JSON files of OmniMedVQA",
                            fix="set data.root to the folder that holds QA_information/ and Images/")  # fmt: skip
-    records = [_record(raw, file, i) for file in files for i, raw in enumerate(read_json_list(file))]
-    names = {f"omni-med-vqa/{name}" for name in datasets}
-    return make_corpus({"test": [record for record in records if not names or record.subset in names]}, root)
+    rows = ((file, position, raw) for file in files for position, raw in enumerate(read_json_list(file)))
+    names = {f"omni-med-vqa/{name}" for name in config.datasets}
+    records = [record for record in policy.usable(_record, rows) if not names or record.subset in names]
+    return make_corpus({"test": records}, root, config, policy)
 
 
-def _record(raw: Any, file: Path, position: int) -> Record:
+def _record(row: tuple[Path, int, Any]) -> Record:
+    file, position, raw = row
     name = text_field(raw, "question_id", file, f"at position {position}")
     field = {key: text_field(raw, key, file, name) for key in ("dataset", "question", "gt_answer", "image_path")}
     options = tuple(text for key in OPTIONS if (text := text_field(raw, key, file, name, optional=True)))

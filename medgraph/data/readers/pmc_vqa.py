@@ -8,51 +8,51 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 
+from medgraph.config import ConfigError, PMCVQAConfig
 from medgraph.data.errors import DataError
+from medgraph.data.policy import Policy
 from medgraph.data.questions import same
-from medgraph.data.readers.common import SplitRule, lettered, make_corpus, qa_record, text_field
+from medgraph.data.readers.common import lettered, make_corpus, qa_record, text_field
 from medgraph.data.records import Corpus, Record
 
 CHOICES = ("Choice A", "Choice B", "Choice C", "Choice D")
 
 
-def read_pmc_vqa(
-    root: Path, version: int = 2, rule: SplitRule = "official", fraction: float = 1.0, seed: int = 0
-) -> Corpus:
-    """Read PMC-VQA.
-
-    Args:
-        root: folder with the CSV files and ``images/`` (``figures/`` for version 2).
-        version: 1 (``train.csv``, ``test.csv``) or 2 (``train_2.csv``, ``test_2.csv``).
-        rule: see `medgraph.data.readers.common.SplitRule`. Figures of one article (``PMC…``) are one group.
-        fraction: share of the training images.
-        seed: seed of the groups held back for ``val`` and ``task``.
+def build_pmc_vqa(config: PMCVQAConfig) -> Corpus:
+    """Read PMC-VQA; figures of one article (``PMC…``) are one group.
 
     Raises:
         DataError: for missing files and malformed rows.
-        ValueError: for an unknown version.
+        ConfigError: for an unknown version.
     """
-    if version not in (1, 2):
-        raise ValueError(f"version={version}: expected 1 or 2")
-    folder = "figures" if version == 2 and (root / "figures").is_dir() else "images"
+    if config.version not in (1, 2):
+        raise ConfigError(f"data.version={config.version}: expected 1 or 2")
+    root, policy = Path(config.root), Policy.of(config)
+    folder = "figures" if config.version == 2 and (root / "figures").is_dir() else "images"
+    suffix = ".csv" if config.version == 1 else "_2.csv"
     splits = {
-        name: _rows(root / (f"{name}.csv" if version == 1 else f"{name}_2.csv"), folder, name)
+        name: list(
+            policy.usable(partial(_record, root / f"{name}{suffix}", folder, name), _rows(root / f"{name}{suffix}"))
+        )
         for name in ("train", "test")
     }
-    return make_corpus(splits, root, rule, fraction, seed)
+    return make_corpus(splits, root, config, policy)
 
 
-def _rows(path: Path, folder: str, split: str) -> list[Record]:
+def _rows(path: Path) -> Iterator[tuple[int, Mapping[str, str]]]:
     if not path.is_file():
         raise DataError.at("file_missing", path, found=None, expected="a CSV file of PMC-VQA", fix="check data.root")
     with path.open(newline="", encoding="utf-8-sig") as file:
-        return [_record(row, path, folder, f"{split}-{i}") for i, row in enumerate(csv.DictReader(file))]
+        yield from enumerate(csv.DictReader(file))
 
 
-def _record(row: Mapping[str, str], path: Path, folder: str, name: str) -> Record:
+def _record(path: Path, folder: str, split: str, numbered: tuple[int, Mapping[str, str]]) -> Record:
+    number, row = numbered
+    name = f"{split}-{number}"
     options = tuple(
         re.sub(rf"^{key[-1]}\s*[:.)]\s*", "", text_field(row, key, path, name)) for key in CHOICES if row.get(key)
     )

@@ -2,49 +2,38 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
+from medgraph.config import SlakeConfig
 from medgraph.data.errors import DataError
 from medgraph.data.medmat_files import read_json_list
-from medgraph.data.readers.common import SplitRule, make_corpus, qa_record, text_field
+from medgraph.data.policy import Policy
+from medgraph.data.readers.common import make_corpus, qa_record, text_field
 from medgraph.data.records import Corpus, Record
 
 FILES = {"train": ("train.json",), "val": ("validate.json", "validation.json", "val.json"), "test": ("test.json",)}
 
 
-def read_slake(
-    root: Path,
-    language: Literal["en", "zh", "both"] = "en",
-    rule: SplitRule = "official",
-    fraction: float = 1.0,
-    seed: int = 0,
-) -> Corpus:
+def build_slake(config: SlakeConfig) -> Corpus:
     """Read SLAKE.
-
-    Args:
-        root: folder with ``train.json``, ``validate.json``, ``test.json`` and ``imgs/``.
-        language: which questions to keep.
-        rule: see `medgraph.data.readers.common.SplitRule`.
-        fraction: share of the training images.
-        seed: seed of the groups held back for ``task``.
 
     Raises:
         DataError: for missing files and malformed records.
-        ValueError: for an unknown language.
     """
-    if language not in ("en", "zh", "both"):
-        raise ValueError(f"language {language!r}: expected en, zh or both")
+    root, policy = Path(config.root), Policy.of(config)
     splits: dict[str, list[Record]] = {}
     for name, candidates in FILES.items():
         file = next((root / file for file in candidates if (root / file).is_file()), root / candidates[0])
-        rows = [_row(raw, file, i) for i, raw in enumerate(read_json_list(file))]
-        splits[name] = [record for spoken, record in rows if language in (spoken, "both")]
-    return make_corpus(splits, root, rule, fraction, seed)
+        rows = policy.usable(partial(_row, file), enumerate(read_json_list(file)))
+        splits[name] = [record for spoken, record in rows if config.language in (spoken, "both")]
+    return make_corpus(splits, root, config, policy)
 
 
-def _row(raw: Any, file: Path, position: int) -> tuple[str, Record]:
+def _row(file: Path, row: tuple[int, Any]) -> tuple[str, Record]:
     """Language and record of one row."""
+    position, raw = row
     name = text_field(raw, "qid", file, f"at position {position}")
     field = {
         key: text_field(raw, key, file, name)

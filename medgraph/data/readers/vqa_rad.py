@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from medgraph.config import VQARADConfig
 from medgraph.data.errors import DataError
 from medgraph.data.medmat_files import read_json_list
-from medgraph.data.readers.common import SplitRule, make_corpus, qa_record, text_field
+from medgraph.data.policy import Policy
+from medgraph.data.readers.common import make_corpus, qa_record, text_field
 from medgraph.data.records import AnswerType, Corpus, Record
 
 ORGANS = {"CHEST": "Chest", "ABD": "Abdomen", "HEAD": "Brain"}
@@ -23,32 +26,35 @@ _TYPES = {"atrib": "ATTRIB", "prse": "PRES"}
 """Misspelt question types of the release."""
 
 
-def read_vqa_rad(root: Path, rule: SplitRule = "official", fraction: float = 1.0, seed: int = 0) -> Corpus:
+def build_vqa_rad(config: VQARADConfig) -> Corpus:
     """Read VQA-RAD.
-
-    Args:
-        root: folder with the JSON file(s) and ``images/``.
-        rule: the published split shares its images between training and test; ``clean`` removes them from training.
-        fraction: share of the training images.
-        seed: seed of the groups held back for ``val`` and ``task``.
 
     Raises:
         DataError: for missing files and malformed records.
     """
+    root, policy = Path(config.root), Policy.of(config)
     splits: dict[str, list[Record]] = {"train": [], "test": []}
-    for name, file, raw, position in _rows(root):
-        record = _record(raw, file, f"{name}-{position}")
-        splits[name].append(record)
-    return make_corpus(splits, root, rule, fraction, seed)
+    for split, record in policy.usable(_record, _rows(root)):
+        splits[split].append(record)
+    return make_corpus(splits, root, config, policy)
 
 
-def _rows(root: Path) -> Iterator[tuple[str, Path, Any, int]]:
-    """Split name, file, raw record and position of every row."""
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """One question as it lies in a file."""
+
+    split: str
+    file: Path
+    raw: Any
+    position: int
+
+
+def _rows(root: Path) -> Iterator[_Row]:
     if (root / "trainset.json").is_file():
         for name in ("train", "test"):
             file = root / f"{name}set.json"
             for position, raw in enumerate(read_json_list(file)):
-                yield name, file, raw, position
+                yield _Row(name, file, raw, position)
         return
     files = [path for path in sorted(root.glob("*.json")) if "rad" in path.name.lower()]
     if not files:
@@ -56,15 +62,16 @@ def _rows(root: Path) -> Iterator[tuple[str, Path, Any, int]]:
                            expected="trainset.json and testset.json, or the public VQA-RAD JSON file",
                            fix="set data.root to the folder that holds them")  # fmt: skip
     for position, raw in enumerate(read_json_list(files[0])):
-        phrase = text_field(raw, "phrase_type", files[0], f"at position {position}")
-        yield ("test" if phrase.startswith("test") else "train"), files[0], raw, position
+        phrase = raw.get("phrase_type") if isinstance(raw, Mapping) else None
+        yield _Row("test" if str(phrase).startswith("test") else "train", files[0], raw, position)
 
 
-def _record(raw: Any, file: Path, name: str) -> Record:
+def _record(row: _Row) -> tuple[str, Record]:
+    raw, file, name = row.raw, row.file, f"{row.split}-{row.position}"
     where = raw.get("qid", name) if isinstance(raw, Mapping) else name
     field = {key: text_field(raw, key, file, where) for key in ("image_name", "question", "answer", "answer_type")}
     organ = text_field(raw, "image_organ", file, where).upper()
-    return qa_record(
+    return row.split, qa_record(
         "vqa-rad",
         name,
         f"images/{field['image_name']}",

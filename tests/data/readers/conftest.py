@@ -41,4 +41,5 @@ def write(tmp_path):
 
 @pytest.fixture
 def records_of():
-    return lambda corpus: [record for split in corpus.splits.values() for record in split]
+    """Every record once; ``task`` contains ``train``."""
+    return lambda corpus: list({record.id: record for split in corpus.splits.values() for record in split}.values())

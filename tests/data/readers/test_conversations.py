@@ -1,7 +1,7 @@
 import pytest
 
+from medgraph.data import read
 from medgraph.data.errors import DataError
-from medgraph.data.readers import read
 
 
 def turns(*texts):

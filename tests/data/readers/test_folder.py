@@ -2,8 +2,8 @@ from collections import Counter
 
 import pytest
 
+from medgraph.data import read
 from medgraph.data.errors import DataError
-from medgraph.data.readers import read
 
 
 def fill(write, folder, counts):
@@ -15,7 +15,7 @@ def fill(write, folder, counts):
 def test_a_folder_of_labels_becomes_two_records_an_image(write, tmp_path, records_of):
     fill(write, "mine", {"benign": 30, "malignant": 30})
     (tmp_path / "mine" / "benign" / "notes.txt").write_text("x")
-    corpus = read("folder", tmp_path / "mine", triplet="CT/Lung/cancer")
+    corpus = read("folder", tmp_path / "mine", triplet=["CT/Lung/cancer"])
     records = records_of(corpus)
     assert {record.subset for record in records} == {"mine"}
     assert Counter(record.answer_type for record in corpus.splits["train"])["choice"] == len(corpus.splits["train"]) / 2
@@ -29,7 +29,7 @@ def test_a_folder_of_labels_becomes_two_records_an_image(write, tmp_path, record
 def test_published_splits_are_kept(write, tmp_path):
     for split, count in (("train", 40), ("test", 6)):
         fill(write, f"mine/{split}", {"benign": count, "malignant": count})
-    corpus = read("folder", tmp_path / "mine", triplet="CT/Lung/cancer")
+    corpus = read("folder", tmp_path / "mine", triplet=["CT/Lung/cancer"])
     assert {record.image.split("/")[0] for record in corpus.splits["test"]} == {"test"}
     assert len(corpus.splits["test"]) == 24
     assert {record.image.split("/")[0] for record in corpus.splits["train"]} == {"train"}
@@ -41,16 +41,21 @@ def test_several_subsets_with_one_held_out(write, tmp_path):
              "mri-brain": "MRI/Brain/cancer"}  # fmt: skip
     for name in named:
         fill(write, f"all/{name}", {"no": 10, "yes": 10})
-    corpus = read("folder", tmp_path / "all", triplet=named)
+    corpus = read("folder", tmp_path / "all", triplet=[f"{name}:{triplet}" for name, triplet in named.items()])
     assert len({record.subset for record in corpus.splits["ood"]}) == 1
-    chosen = read("folder", tmp_path / "all", triplet=named, ood=["xr-lung"])
+    chosen = read(
+        "folder",
+        tmp_path / "all",
+        triplet=[f"{name}:{triplet}" for name, triplet in named.items()],
+        ood_subsets=["xr-lung"],
+    )
     assert {record.subset for record in chosen.splits["ood"]} == {"xr-lung"}
 
 
 def test_one_label_is_an_error(write, tmp_path):
     fill(write, "mine", {"benign": 3})
     with pytest.raises(DataError, match=r"found \['benign'\], expected at least two subfolders"):
-        read("folder", tmp_path / "mine", triplet="CT/Lung/cancer")
+        read("folder", tmp_path / "mine", triplet=["CT/Lung/cancer"])
     fill(write, "mine", {"malignant": 3})
     with pytest.raises(ValueError, match="unknown modality 'CTT'"):
-        read("folder", tmp_path / "mine", triplet="CTT/Lung/cancer")
+        read("folder", tmp_path / "mine", triplet=["CTT/Lung/cancer"])

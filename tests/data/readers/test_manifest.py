@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from medgraph.config import Columns, HFConfig, ManifestConfig
+from medgraph.data import read
 from medgraph.data.errors import DataError
-from medgraph.data.readers import read
-from medgraph.data.readers.manifest import corpus_from_rows
+from medgraph.data.readers.manifest import corpus_from_dataset, corpus_from_rows
 
 
 def questions(count=40, **more):
@@ -54,13 +55,14 @@ def test_missing_images_are_counted(write, tmp_path):
 
 def test_groups_are_kept_together(write):
     corpus = read("manifest", write("a.csv", questions(200)))
-    groups = [{record.group for record in records} for records in corpus.splits.values()]
+    groups = [{record.group for record in corpus.splits[name]} for name in ("task", "val", "test")]
+    assert all(groups)
     assert all(not a & b for i, a in enumerate(groups) for b in groups[:i])
 
 
 def test_published_splits_and_renamed_columns(write):
     rows = [{"file": f"{i}.png", "q": "What?", "a": "x", "split": ("train", "test")[i % 2]} for i in range(20)]
-    corpus = read("manifest", write("a.csv", rows), columns={"image": "file", "question": "q", "answer": "a"})
+    corpus = read("manifest", write("a.csv", rows), columns=Columns(image="file", question="q", answer="a"))
     assert len(corpus.splits["test"]) == 10
 
 
@@ -73,22 +75,55 @@ def test_labelled_images_get_questions(write, records_of):
 
 def test_embedded_images_are_written_once(write, tmp_path, records_of):
     rows = [{"image": {"bytes": png(i % 3), "path": None}, "question": f"Q{i}?", "answer": "yes"} for i in range(12)]
-    corpus = corpus_from_rows(iter(rows), tmp_path / "table", tmp_path)
+    corpus = corpus_from_rows(iter(rows), ManifestConfig(root=str(tmp_path / "table")), tmp_path)
     records = records_of(corpus)
     assert len({record.image_id for record in records}) == 3
     assert len(list((tmp_path / "extracted").iterdir())) == 3
     assert corpus.load_image(records[0].image, 9).shape == (9, 9, 3)
 
 
-def test_datasets_on_disk_and_streaming(tmp_path, records_of):
-    rows = [{"image": Image.open(io.BytesIO(png(i))), "question": f"Q{i}?", "answer": "yes"} for i in range(6)]
-    table = datasets.Dataset.from_list(rows).cast_column("image", datasets.Image())
+@pytest.fixture
+def table():
+    rows = [{"picture": Image.open(io.BytesIO(png(i))), "q": f"Q{i}?", "cop": i % 2, "opts": ["left", "right"]}
+            for i in range(6)]  # fmt: skip
+    return datasets.Dataset.from_list(rows).cast_column("picture", datasets.Image())
+
+
+COLUMNS = Columns(image="picture", question="q", answer="cop", options="opts")
+
+
+def test_data_sets_on_disk(table, tmp_path):
     datasets.DatasetDict({"train": table, "test": table.select([0])}).save_to_disk(tmp_path / "saved")
-    corpus = read("manifest", tmp_path / "saved")
-    assert len(corpus.splits["test"]) == 1
+    corpus = read("hf", tmp_path / "saved", columns=COLUMNS)
+    assert [record.answer for record in corpus.splits["test"]] == ["left"]
     assert any("also training images" in note for note in corpus.notes)
-    stream = table.cast_column("image", datasets.Image(decode=False)).to_iterable_dataset()
-    assert len(records_of(corpus_from_rows(stream, tmp_path / "stream", tmp_path))) == 6
+    assert corpus.load_image(corpus.splits["test"][0].image, 9).shape == (9, 9, 3)
+
+
+def test_objects_and_streams_read_the_same(table, tmp_path):
+    config = HFConfig(root=str(tmp_path / "mine"), images=str(tmp_path), columns=COLUMNS)
+    whole, stream = (corpus_from_dataset(t, config) for t in (table, table.to_iterable_dataset(num_shards=2)))
+    assert whole.fingerprint() == stream.fingerprint()
+    assert len(whole.splits["task"]) + len(whole.splits["test"]) + len(whole.splits["val"]) == 6
+
+
+def test_class_labels_become_names(tmp_path, write):
+    rows = [{"image": write(f"{i}.png").name, "question": "Which side?", "answer": i % 2} for i in range(4)]
+    named = datasets.Dataset.from_list(rows).cast_column("answer", datasets.ClassLabel(names=["left", "right"]))
+    corpus = corpus_from_dataset({"test": named}, HFConfig(images=str(tmp_path)))
+    assert [record.answer for record in corpus.splits["test"]] == ["left", "right"] * 2
+
+
+def test_a_folder_of_tables_has_its_splits_in_their_names(write, tmp_path):
+    for name, count in (("train-0.csv", 20), ("test/part.json", 4), ("dev.csv", 3)):
+        write(name, [{**row, "id": f"{name} {i}", "group": name} for i, row in enumerate(questions(count))])
+    corpus = read("hf", tmp_path)
+    assert {name: len(records) for name, records in corpus.splits.items()} == {
+        "train": 20, "task": 20, "val": 3, "test": 4, "ood": 0,
+    }  # fmt: skip
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="expected a folder of save_to_disk"):
+        read("hf", tmp_path / "empty")
 
 
 @pytest.mark.parametrize(
@@ -118,7 +153,7 @@ def test_unreadable_tables(tmp_path):
     with pytest.raises(DataError, match="expected a table"):
         read("manifest", tmp_path / "b.csv")
     with pytest.raises(DataError, match="expected a path, or the bytes"):
-        corpus_from_rows([{"image": 3, "question": "q", "answer": "a"}], tmp_path / "t", tmp_path)
+        corpus_from_rows([{"image": 3, "question": "q", "answer": "a"}], ManifestConfig(), tmp_path)
 
 
 def test_only_some_splits_are_refused(write):

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from medgraph.data import read
 from medgraph.data.errors import DataError
-from medgraph.data.readers import read
 
 
 @pytest.fixture
@@ -19,7 +19,7 @@ def root(write, tmp_path):
 
 
 def test_masks_become_questions_about_boxes(root, records_of):
-    corpus = read("masks", root, triplet="End/Intestine/polyp_det", classes={255: "polyp"})
+    corpus = read("masks", root, triplet="End/Intestine/polyp_det", classes=["255:polyp"])
     records = records_of(corpus)
     assert len(records) == 11
     assert corpus.notes["images with an empty mask, left out"] == 1
@@ -30,10 +30,10 @@ def test_masks_become_questions_about_boxes(root, records_of):
 
 def test_mistakes(root):
     with pytest.raises(DataError, match=r"found 255, expected one of \[1\]; name the value"):
-        read("masks", root, triplet="End/Intestine/polyp_det", classes={1: "polyp"})
+        read("masks", root, triplet="End/Intestine/polyp_det", classes=["1:polyp"])
     Image.new("L", (5, 5), 255).save(root / "masks" / "3.bmp")
     with pytest.raises(DataError, match="expected equal sizes"):
-        read("masks", root, triplet="End/Intestine/polyp_det", classes={255: "polyp"})
+        read("masks", root, triplet="End/Intestine/polyp_det", classes=["255:polyp"])
     (root / "masks" / "2.bmp").unlink()
     with pytest.raises(DataError, match="expected one mask"):
-        read("masks", root, triplet="End/Intestine/polyp_det", classes={255: "polyp"})
+        read("masks", root, triplet="End/Intestine/polyp_det", classes=["255:polyp"])

@@ -1,7 +1,7 @@
 import pytest
 
+from medgraph.data import read
 from medgraph.data.errors import DataError
-from medgraph.data.readers import read
 
 
 def row(number, dataset="ISIC", answer="Melanoma.", **more):
@@ -15,20 +15,20 @@ def test_test_only_with_two_to_four_options(write, tmp_path):
     odd = row(1, "Chest", "No.", option_A="Yes.", option_B="No.")
     odd["modality"] = odd.pop("modality_type")  # one published record spells the key this way
     write("QA_information/Open-access/Chest.json", [odd])
-    corpus = read("omni-med-vqa", tmp_path)
+    corpus = read("omni_med_vqa", tmp_path)
     assert {name: len(records) for name, records in corpus.splits.items() if records} == {"test": 3}
     by_id = {record.id.split("/")[-1]: record for record in corpus.splits["test"]}
     assert by_id["ISIC_1"].options == ("Naevus.", "Melanoma.")
     assert len(by_id["ISIC_2"].options) == 4
     assert by_id["ISIC_1"].triplet.modality == "Der"
     assert by_id["ISIC_1"].question_type == "disease diagnosis"
-    only = read("omni-med-vqa", tmp_path, datasets=["Chest"])
+    only = read("omni_med_vqa", tmp_path, datasets=["Chest"])
     assert [record.subset for record in only.splits["test"]] == ["omni-med-vqa/Chest"]
 
 
 def test_an_answer_that_is_no_option(write, tmp_path):
     write("QA_information/Open-access/ISIC.json", [row(1, answer="Wart")])
     with pytest.raises(DataError, match=r"record ISIC_1, field 'gt_answer': found 'Wart', expected one of"):
-        read("omni-med-vqa", tmp_path)
+        read("omni_med_vqa", tmp_path)
     with pytest.raises(DataError, match="QA_information/ and Images/"):
-        read("omni-med-vqa", tmp_path / "x")
+        read("omni_med_vqa", tmp_path / "x")

@@ -1,8 +1,8 @@
 import datasets
 import pytest
 
+from medgraph.data import read
 from medgraph.data.errors import DataError
-from medgraph.data.readers import read
 
 
 def test_parquet_files_with_images(write, tmp_path, records_of):
@@ -11,7 +11,7 @@ def test_parquet_files_with_images(write, tmp_path, records_of):
         rows = [{"image": {"bytes": content, "path": None}, "question": f"{q}{seed}?", "answer": "yes"} for q in "ab"]
         (tmp_path / "data").mkdir(exist_ok=True)
         datasets.Dataset.from_list(rows).to_parquet(tmp_path / "data" / f"{split}-00000-of-00001.parquet")
-    corpus = read("path-vqa", tmp_path)
+    corpus = read("path_vqa", tmp_path)
     assert {name: len(records) for name, records in corpus.splits.items()}["test"] == 2
     assert len(corpus.splits["val"]) == 2
     assert len({record.image_id for record in records_of(corpus)}) == 3
@@ -20,4 +20,4 @@ def test_parquet_files_with_images(write, tmp_path, records_of):
 
 def test_missing_splits(tmp_path):
     with pytest.raises(DataError, match="download all three splits"):
-        read("path-vqa", tmp_path)
+        read("path_vqa", tmp_path)
