@@ -71,7 +71,7 @@ def main() -> None:
         for side in options.sides:
             processor = CLIPImageProcessorPil(size={"shortest_edge": side}, crop_size={"height": side, "width": side})
             corpus = corpus_of(images, root)
-            cached = cache_images(corpus, root, side, Path(scratch) / "cache", progress=False).load_image
+            cached = cache_images(corpus, side, Path(scratch) / "cache", progress=False).load_image
             assert isinstance(cached, CachedImages)
             sources: dict[str, Callable[[str], object]] = {
                 "Hugging Face processor": lambda image, p=processor: p(decode(root / image), return_tensors="np"),

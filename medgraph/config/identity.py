@@ -31,7 +31,8 @@ def identity(content: Mapping[str, Any]) -> dict[str, Any]:
         content: a whole configuration as plain values.
     """
     trainer = {key: content["trainer"][key] for key in ("precision", "strategy", "devices", "num_nodes")}
-    return {**{key: value for key, value in content.items() if key != "run"}, "trainer": trainer}
+    data = {key: value for key, value in content["data"].items() if key != "cache"}
+    return {**{key: value for key, value in content.items() if key != "run"}, "data": data, "trainer": trainer}
 
 
 def config_hash(config: ExperimentConfig) -> str:

@@ -17,9 +17,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import PIL
 from rich.console import Console
 from rich.progress import track
 
+from medgraph.config.errors import ConfigError
 from medgraph.data.images import image_root
 from medgraph.data.records import Corpus, Image
 
@@ -59,12 +61,18 @@ class CachedImages:
         return {**self.__dict__, "_map": None}
 
 
-def cache_images(corpus: Corpus, root: Path, side: int, folder: Path, progress: bool = True) -> Corpus:
+def cache_folder(text: str) -> Path:
+    """The folder that ``data.cache`` names; ``auto`` is the user's cache folder."""
+    if text == "auto":
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "medgraph" / "images"
+    return Path(text)
+
+
+def cache_images(corpus: Corpus, side: int, folder: Path, progress: bool = True) -> Corpus:
     """Decode all images of a corpus once, or find that this was done before.
 
     Args:
-        corpus: what is going to be loaded.
-        root: folder of the images.
+        corpus: what is going to be loaded; its images are files.
         side: side length in pixels.
         folder: where cache files are kept; one takes 3·side² bytes an image.
         progress: show a progress bar while decoding.
@@ -74,7 +82,12 @@ def cache_images(corpus: Corpus, root: Path, side: int, folder: Path, progress: 
 
     Raises:
         DataError: for an image that cannot be read.
+        ConfigError: if the images are not files.
     """
+    root = image_root(corpus.load_image)
+    if root is None:
+        raise ConfigError(f"data.cache={folder}: the images of this data set are no files below one folder; leave "
+                          "data.cache empty")  # fmt: skip
     images = sorted({record.image for records in corpus.splits.values() for record in records})
     file = folder / f"images-{side}px-{_key(images, root, side)}.u8"
     if not (file.is_file() and file.stat().st_size == len(images) * side * side * 3):
@@ -85,8 +98,8 @@ def cache_images(corpus: Corpus, root: Path, side: int, folder: Path, progress: 
 
 
 def _key(images: Sequence[str], root: Path, side: int) -> str:
-    """Hash of the pipeline's version, the side, and path, size and time of change of every image."""
-    digest = hashlib.sha256(f"{VERSION} {side}".encode())
+    """Hash of the pipeline's and Pillow's version, the side, and path, size and time of change of every image."""
+    digest = hashlib.sha256(f"{VERSION} {PIL.__version__} {side}".encode())
     for image in images:
         status = (root / image).stat()
         digest.update(f"\n{image}\0{status.st_size}\0{status.st_mtime_ns}".encode())

@@ -11,7 +11,7 @@ from torch.utils.data import Dataset, Sampler
 from medgraph.config import ConfigError
 from medgraph.data.augment import augment
 from medgraph.data.cache import CachedImages
-from medgraph.data.records import Corpus, Image, Record
+from medgraph.data.records import Corpus, Image, Record, conversation_of
 
 Key = tuple[int, int]
 """(epoch, position): what the training sampler yields, so that a sample may vary by epoch and still be exact."""
@@ -42,32 +42,49 @@ class ImageCache:
 
 
 class ConversationDataset(Dataset[tuple[Image, list[Record]]]):
-    """Images with all their records as turns, in an order that changes with the epoch.
+    """Images with questions and answers as turns: independent questions in an order that changes with the epoch.
+
+    An image with more independent questions than ``turns`` gives several samples, which share its questions anew each
+    epoch. Conversations whose turns refer to each other are one sample each, in their own order.
 
     Args:
-        records: records of one split; those of one image become one sample.
+        records: records of one split.
         images: loads an image.
-        seed: seed of the order of turns and of the augmentation.
-        changes: names of augmentations, see `medgraph.data.augment`.
+        seed: seed of the order of turns.
+        ordered: see `medgraph.data.records.Corpus.ordered`.
+        turns: most independent questions a sample; None: all of an image.
     """
 
     def __init__(
-        self, records: Sequence[Record], images: ImageCache, seed: int, changes: Sequence[str] = ()
+        self,
+        records: Sequence[Record],
+        images: Callable[[str], Image],
+        seed: int,
+        ordered: Collection[str] = (),
+        turns: int | None = None,
     ) -> None:
+        self.images, self.seed, self.ordered = images, seed, ordered
         grouped: dict[str, list[Record]] = {}
         for record in records:
-            grouped.setdefault(record.image_id, []).append(record)
-        self.samples, self.images, self.seed, self.changes = list(grouped.values()), images, seed, tuple(changes)
+            grouped.setdefault(conversation_of(record, ordered), []).append(record)
+        self.groups = list(grouped.values())
+        self.samples: list[tuple[int, slice]] = []
+        for number, group in enumerate(self.groups):
+            parts = 1 if turns is None or group[0].subset in ordered else -(-len(group) // turns)
+            bounds = [part * len(group) // parts for part in range(parts + 1)]
+            self.samples += [(number, slice(start, stop)) for start, stop in pairwise(bounds)]
 
     def __len__(self) -> int:
         return len(self.samples)
 
     def __getitem__(self, key: Key) -> tuple[Image, list[Record]]:
         epoch, index = key
-        records = self.samples[index]
-        order = np.random.default_rng((self.seed, epoch, index)).permutation(len(records))
-        image = augment(self.images(records[0].image), self.changes, (self.seed, epoch, index))
-        return image, [records[i] for i in order]
+        number, part = self.samples[index]
+        records = self.groups[number]
+        if records[0].subset not in self.ordered:
+            order = np.random.default_rng((self.seed, epoch, number)).permutation(len(records))
+            records = [records[i] for i in order]
+        return self.images(records[0].image), records[part]
 
 
 class QuestionDataset(Dataset[tuple[Image | None, Record]]):
@@ -82,6 +99,29 @@ class QuestionDataset(Dataset[tuple[Image | None, Record]]):
     def __getitem__(self, index: int) -> tuple[Image | None, Record]:
         record = self.records[index]
         return (None if self.images is None else self.images(record.image)), record
+
+
+def rank_and_ranks() -> tuple[int, int]:
+    """Rank of this process and their number; (0, 1) without a process group."""
+    return (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
+
+
+class ShareSampler(Sampler[int]):
+    """This rank's share of an evaluation: all ranks together take every sample exactly once.
+
+    Args:
+        size: samples in the data set.
+    """
+
+    def __init__(self, size: int) -> None:
+        rank, ranks = rank_and_ranks()
+        self.mine = range(rank, size, ranks)
+
+    def __len__(self) -> int:
+        return len(self.mine)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self.mine)
 
 
 class EpochSampler(Sampler[Key]):
@@ -103,7 +143,7 @@ class EpochSampler(Sampler[Key]):
     """
 
     def __init__(self, size: int, batch_size: int, seed: int, skip_batches: int = 0) -> None:
-        self.rank, self.ranks = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
+        self.rank, self.ranks = rank_and_ranks()
         self.num_batches = size // (batch_size * self.ranks)
         if self.num_batches == 0:
             raise ConfigError(

@@ -57,6 +57,7 @@ def plan_stages(
             corpus, SPLIT[name], tokens, images, stage.batch_size, config.seed,
             views=views if stage.alpha > 0 else (), extended_lm=stage.extended_lm,
             num_workers=config.trainer.num_workers, eval_batch_size=config.eval.batch_size,
+            changes=config.data.augment,
         )  # fmt: skip
         count = len(data.dataset)
         batches = count // stage.batch_size

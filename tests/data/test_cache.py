@@ -9,10 +9,12 @@ import time
 import numpy as np
 import pytest
 
-from medgraph.config import MedMATConfig
-from medgraph.data.cache import STALE_SECONDS, cache_images
+from medgraph.config import ConfigError, ExperimentConfig, MedMATConfig, config_hash, parse
+from medgraph.data.cache import STALE_SECONDS, cache_folder, cache_images
 from medgraph.data.errors import DataError
+from medgraph.data.loading import ImageCache
 from medgraph.data.medmat import build_medmat
+from medgraph.data.records import Corpus
 
 
 @pytest.fixture
@@ -27,8 +29,8 @@ def images(corpus):
 
 
 def test_cached_images_are_the_same_and_other_sizes_pass_through(release, tmp_path):
-    root, corpus = release
-    cached = cache_images(corpus, root, 16, tmp_path / "cache", progress=False)
+    _, corpus = release
+    cached = cache_images(corpus, 16, tmp_path / "cache", progress=False)
     for image in images(corpus):
         np.testing.assert_array_equal(cached.load_image(image, 16), corpus.load_image(image, 16))
     assert cached.load_image(images(corpus)[0], 8).shape == (8, 8, 3)
@@ -37,12 +39,40 @@ def test_cached_images_are_the_same_and_other_sizes_pass_through(release, tmp_pa
     assert cached.fingerprint() == corpus.fingerprint()
 
 
+def test_batches_read_the_mapping_and_keep_no_copy(release, tmp_path):
+    _, corpus = release
+    cached = cache_images(corpus, 16, tmp_path / "cache", progress=False)
+    loader = ImageCache(cached, 16)
+    image = images(corpus)[0]
+    np.testing.assert_array_equal(loader(image), corpus.load_image(image, 16))
+    assert loader(image) is not loader(image)
+    assert ImageCache(corpus, 16).limit > 0
+
+
+def test_generated_images_have_no_cache(tmp_path):
+    corpus = Corpus({"train": []}, lambda image, side: None)
+    with pytest.raises(ConfigError, match=r"leave data\.cache empty"):
+        cache_images(corpus, 16, tmp_path)
+
+
+def test_where_images_are_cached_does_not_make_another_run():
+    config = ExperimentConfig()
+    assert config_hash(config) == config_hash(parse(config, ["data.cache=/fast/disk"]))
+    assert config_hash(config) != config_hash(parse(config, ["data.augment=[shift]"]))
+
+
+def test_the_folder_of_auto(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert cache_folder("auto") == tmp_path / "medgraph" / "images"
+    assert cache_folder("/fast/disk").as_posix() == "/fast/disk"
+
+
 def test_a_second_use_decodes_nothing(release, tmp_path):
     root, corpus = release
-    cache_images(corpus, root, 16, tmp_path / "cache", progress=False)
+    cache_images(corpus, 16, tmp_path / "cache", progress=False)
     (file,) = (tmp_path / "cache").iterdir()
     before = file.stat().st_mtime_ns
-    again = cache_images(corpus, root, 16, tmp_path / "cache", progress=False)
+    again = cache_images(corpus, 16, tmp_path / "cache", progress=False)
     assert file.stat().st_mtime_ns == before
     root.rename(root.parent / "moved")
     assert again.load_image(images(corpus)[0], 16).shape == (16, 16, 3)
@@ -51,22 +81,22 @@ def test_a_second_use_decodes_nothing(release, tmp_path):
 def test_a_changed_image_or_size_is_another_file(release, tmp_path):
     root, corpus = release
     folder = tmp_path / "cache"
-    cache_images(corpus, root, 16, folder, progress=False)
-    cache_images(corpus, root, 8, folder, progress=False)
+    cache_images(corpus, 16, folder, progress=False)
+    cache_images(corpus, 8, folder, progress=False)
     image = root / images(corpus)[0]
     content = image.read_bytes()
     os.utime(image, ns=(0, 0))
     image.write_bytes(content)
-    cache_images(corpus, root, 16, folder, progress=False)
+    cache_images(corpus, 16, folder, progress=False)
     assert len(list(folder.iterdir())) == 3
 
 
 def test_a_truncated_cache_is_written_again(release, tmp_path):
-    root, corpus = release
-    cache_images(corpus, root, 16, tmp_path / "cache", progress=False)
+    _, corpus = release
+    cache_images(corpus, 16, tmp_path / "cache", progress=False)
     (file,) = (tmp_path / "cache").iterdir()
     file.write_bytes(file.read_bytes()[:100])
-    cached = cache_images(corpus, root, 16, tmp_path / "cache", progress=False)
+    cached = cache_images(corpus, 16, tmp_path / "cache", progress=False)
     np.testing.assert_array_equal(cached.load_image(images(corpus)[5], 16), corpus.load_image(images(corpus)[5], 16))
 
 
@@ -74,13 +104,13 @@ def test_an_unreadable_image_leaves_no_file(release, tmp_path):
     root, corpus = release
     (root / images(corpus)[3]).write_bytes(b"")
     with pytest.raises(DataError, match="0 bytes"):
-        cache_images(corpus, root, 16, tmp_path / "cache", progress=False)
+        cache_images(corpus, 16, tmp_path / "cache", progress=False)
     assert list((tmp_path / "cache").iterdir()) == []
 
 
 def test_workers_open_their_own_mapping(release, tmp_path):
-    root, corpus = release
-    cached = cache_images(corpus, root, 16, tmp_path / "cache", progress=False)
+    _, corpus = release
+    cached = cache_images(corpus, 16, tmp_path / "cache", progress=False)
     first = images(corpus)[0]
     expected = cached.load_image(first, 16)
     content = pickle.dumps(cached.load_image)
@@ -89,13 +119,13 @@ def test_workers_open_their_own_mapping(release, tmp_path):
 
 
 def test_stale_parts_are_removed_and_fresh_ones_kept(release, tmp_path):
-    root, corpus = release
+    _, corpus = release
     (tmp_path / "cache").mkdir()
     old, new = tmp_path / "cache" / "old.part", tmp_path / "cache" / "new.part"
     for part in (old, new):
         part.write_bytes(b"x")
     os.utime(old, (time.time() - STALE_SECONDS - 10,) * 2)
-    cache_images(corpus, root, 16, tmp_path / "cache", progress=False)
+    cache_images(corpus, 16, tmp_path / "cache", progress=False)
     assert not old.exists()
     assert new.exists()
 
@@ -112,7 +142,8 @@ corpus = build_medmat(MedMATConfig(root=str(root)))
 def slow(image, side, load=corpus.load_image):
     time.sleep(delay)
     return load(image, side)
-cache_images(dataclasses.replace(corpus, load_image=slow), root, 16, folder, progress=False)
+slow.root = root
+cache_images(dataclasses.replace(corpus, load_image=slow), 16, folder, progress=False)
 """
 
 
@@ -134,6 +165,6 @@ def test_parallel_writers_and_a_killed_one(release, tmp_path):
     writers = [start(root, folder, 0.01) for _ in range(2)]
     assert [writer.wait() for writer in writers] == [0, 0]
     assert len(list(folder.glob("*.u8"))) == 1
-    cached = cache_images(corpus, root, 16, folder, progress=False)
+    cached = cache_images(corpus, 16, folder, progress=False)
     for image in images(corpus):
         np.testing.assert_array_equal(cached.load_image(image, 16), corpus.load_image(image, 16))
