@@ -12,7 +12,7 @@ from medgraph.data import BUILDERS, read
 from medgraph.data.images import ImageFolder
 from medgraph.data.medmat import build_medmat
 from medgraph.data.medmat_files import read_groups
-from medgraph.data.paths import IMAGE_SUFFIXES
+from medgraph.data.paths import is_image
 from medgraph.data.records import Corpus, MATTriplet, Record
 
 MEDMAT, IMAGES = "medmat", "images"
@@ -28,7 +28,8 @@ MARKS = {
 """Reader to the names that only its data sets have."""
 FILES = {".json": "conversations", ".csv": "manifest", ".tsv": "manifest", ".jsonl": "manifest", ".parquet": "manifest"}
 """Suffix of a single file to reader."""
-BY_PATH = (MEDMAT, IMAGES, *(name for name in BUILDERS if name not in (MEDMAT, "phantom", "folder", "masks", "mixture")))
+NEED_MORE = (MEDMAT, "phantom", "folder", "masks", "mixture")
+BY_PATH = (MEDMAT, IMAGES, *(name for name in BUILDERS if name not in NEED_MORE))
 """Readers that need nothing but the path."""
 
 
@@ -111,7 +112,7 @@ def side_by_side(sources: Mapping[Path, Source]) -> Source:
 
 def _images(root: Path) -> Corpus:
     """Every image file below a folder as a corpus of one split."""
-    paths = sorted(p.relative_to(root).as_posix() for p in root.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
+    paths = sorted(p.relative_to(root).as_posix() for p in root.rglob("*") if is_image(p.name))
     if not paths:
         raise ConfigError(f"{root} has no images and is no known data set; name its reader: --reader NAME, "
                           f"one of {', '.join(BY_PATH)}")  # fmt: skip

@@ -102,8 +102,10 @@ def encode_conversation(
 
     Args:
         tokenizer: a fast Hugging Face tokenizer with ``<image>`` among its special tokens and an end-of-text token.
-        records: the turns, in order; all about one image. A turn whose answer an earlier turn has given is left out: it
-            would be copied, not seen.
+        records: the turns, in order; all about one image. Of a choice question and another one with the same answer
+            (the two records of a labelled image) the later is left out: its answer would be copied, not seen. Turns
+            that do not fit behind the first one are left out as well; independent questions come earlier in another
+            epoch.
         image_tokens: tokens of the image (at least 1).
         max_length: longest sequence in tokens.
         detail: ask for and answer with the extended answers.
@@ -113,8 +115,7 @@ def encode_conversation(
             long; names the record.
     """
     text, spans = f"USER: {IMAGE_MARK}\n", []
-    distinct = {record.answer: record for record in reversed(records)}
-    for turn, record in enumerate(record for record in records if distinct[record.answer] is record):
+    for turn, record in enumerate(_without_copies(records)):
         text += f"{'USER: ' if turn else ''}{ask(record, detail)} ASSISTANT:"
         start = len(text)
         answer = reply(record, detail).strip()
@@ -123,7 +124,7 @@ def encode_conversation(
         spans.append((start, len(text), record, answer))
     encoding = tokenizer(text, return_offsets_mapping=True)
     ids, ends = encoding["input_ids"], [end for _, end in encoding["offset_mapping"]]
-    labels = [IGNORE] * len(ids)
+    labels, room, length = [IGNORE] * len(ids), max_length - image_tokens + 1, 0
     for start, end, record, answer in spans:
         inside = [i for i, token_end in enumerate(ends) if start < token_end <= end]
         if not answer or not inside:
@@ -131,15 +132,28 @@ def encode_conversation(
                 f"record {record.id}: the answer {answer!r} leaves no supervised token; give it a "
                 f"non-empty {'extended' if detail else 'answer'}"
             )
+        if length and inside[-1] >= room:
+            break
+        length = inside[-1] + 1
         for i in inside:
             labels[i] = ids[i]
+    ids, labels = ids[:length], labels[:length]
     ids, labels = (_expand(tokenizer, sequence, image_tokens, ids) for sequence in (ids, labels))
     if len(ids) > max_length:
         raise DataError(
             f"record {records[0].id}: {len(ids)} tokens with its image, model.max_length={max_length}; raise it, or "
-            "lower the number of questions an image"
+            "shorten the record"
         )
     return Encoded(ids, labels)
+
+
+def _without_copies(records: Sequence[Record]) -> list[Record]:
+    turns: list[Record] = []
+    for record in records:
+        kinds = {turn.answer_type for turn in turns if turn.answer == record.answer}
+        if not kinds or "choice" not in kinds | {record.answer_type}:
+            turns.append(record)
+    return turns
 
 
 def encode_answers(tokenizer: Any, records: Sequence[Record], max_length: int, extended: bool) -> list[int]:

@@ -62,7 +62,9 @@ class VQADataModule(L.LightningDataModule):
         )
         self.views, self.extended_lm = views, extended_lm
         self.validation = take_questions(corpus.splits["val"], val_limit)
-        self.dataset = ConversationDataset(corpus.splits[split], images, seed, changes)
+        self.dataset = ConversationDataset(
+            corpus.splits[split], images, seed, changes, corpus.ordered, corpus.turns
+        )
         self._fingerprint, self._trained_batches = corpus.fingerprint(), 0
 
     def train_dataloader(self) -> DataLoader[Any]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from itertools import pairwise
 
 import numpy as np
 import torch.distributed as dist
@@ -50,7 +51,8 @@ class ConversationDataset(Dataset[tuple[Image, list[Record]]]):
     Args:
         records: records of one split.
         images: loads an image.
-        seed: seed of the order of turns.
+        seed: seed of the order of turns and of the augmentation.
+        changes: names of augmentations, see `medgraph.data.augment`.
         ordered: see `medgraph.data.records.Corpus.ordered`.
         turns: most independent questions a sample; None: all of an image.
     """
@@ -60,10 +62,11 @@ class ConversationDataset(Dataset[tuple[Image, list[Record]]]):
         records: Sequence[Record],
         images: Callable[[str], Image],
         seed: int,
+        changes: Sequence[str] = (),
         ordered: Collection[str] = (),
         turns: int | None = None,
     ) -> None:
-        self.images, self.seed, self.ordered = images, seed, ordered
+        self.images, self.seed, self.changes, self.ordered = images, seed, tuple(changes), ordered
         grouped: dict[str, list[Record]] = {}
         for record in records:
             grouped.setdefault(conversation_of(record, ordered), []).append(record)
@@ -84,7 +87,8 @@ class ConversationDataset(Dataset[tuple[Image, list[Record]]]):
         if records[0].subset not in self.ordered:
             order = np.random.default_rng((self.seed, epoch, number)).permutation(len(records))
             records = [records[i] for i in order]
-        return self.images(records[0].image), records[part]
+        image = augment(self.images(records[0].image), self.changes, (self.seed, epoch, index))
+        return image, records[part]
 
 
 class QuestionDataset(Dataset[tuple[Image | None, Record]]):
