@@ -36,7 +36,7 @@ class CircularScore:
         accuracy: right in the given order.
         circular: right in every order; random answers give the mean of k^-k.
         consistent: the same option in every order, right or wrong.
-        unparsed: share of all answers without a clear option.
+        unparsed: share of a question's answers without a clear option.
     """
 
     n: int
@@ -59,25 +59,30 @@ def circular_score(
     Raises:
         ValueError: if a question does not have one answer for every rotation.
     """
-    right, consistent, unparsed, answers = [], [], 0, 0
+    points = circular_points(options, truth, said)
+    return CircularScore(len(points["accuracy"]), **{name: float(np.mean(column)) for name, column in points.items()})
+
+
+def circular_points(
+    options: Sequence[Sequence[str]], truth: Sequence[str], said: Sequence[Sequence[str]]
+) -> dict[str, npt.NDArray[np.float64]]:
+    """What `circular_score` averages, by question: (N,) values in [0, 1] of each of its figures.
+
+    Raises:
+        ValueError: if a question does not have one answer for every rotation.
+    """
+    rows = []
     for shown, answer, texts in zip(options, truth, said, strict=True):
         orders = rotations(shown)
         if len(texts) != len(orders):
             raise ValueError(f"a question with {len(orders)} options needs {len(orders)} answers, got {len(texts)}")
         indices = [parse_choice(text, order) for text, order in zip(texts, orders, strict=True)]
         chosen = [None if i is None else order[i] for i, order in zip(indices, orders, strict=True)]
-        right.append([option == answer for option in chosen])
-        consistent.append(len(set(chosen)) == 1 and chosen[0] is not None)
-        unparsed += chosen.count(None)
-        answers += len(chosen)
-    n = max(len(right), 1)
-    return CircularScore(
-        len(right),
-        sum(row[0] for row in right) / n,
-        sum(all(row) for row in right) / n,
-        sum(consistent) / n,
-        unparsed / max(answers, 1),
-    )
+        right = [option == answer for option in chosen]
+        consistent = len(set(chosen)) == 1 and chosen[0] is not None
+        rows.append((right[0], all(right), consistent, chosen.count(None) / len(chosen)))
+    names = ("accuracy", "circular", "consistent", "unparsed")
+    return dict(zip(names, np.array(rows, dtype=np.float64).reshape(-1, len(names)).T, strict=True))
 
 
 def best_options(scores: npt.ArrayLike, counts: Sequence[int]) -> npt.NDArray[np.int64]:

@@ -62,3 +62,16 @@ def bootstrap_estimates(
         interval = percentile_interval(np.array(draws[name] or [math.nan]), m)
         estimates[name] = Estimate(value, interval.low, interval.high)
     return estimates
+
+
+def estimate_means(
+    points: Mapping[str, npt.NDArray[np.float64]],
+    clusters: Sequence[str],
+    rng: np.random.Generator,
+    resamples: int = 1000,
+) -> dict[str, Estimate]:
+    """Means of several (N,) columns of points of the same questions, with their intervals over images."""
+    table = np.stack(list(points.values()), axis=1)
+    return bootstrap_estimates(
+        lambda index: dict(zip(points, table[index].mean(0).tolist(), strict=True)), clusters, rng, resamples
+    )

@@ -23,10 +23,12 @@ from typing import Any
 import numpy as np
 
 from medgraph.data.records import ELEMENTS, MATTriplet
+from medgraph.evaluation.circular import CircularResult, circular_results
 from medgraph.evaluation.confidence import CalibrationResult, calibrations
 from medgraph.evaluation.parsing import normalise
 from medgraph.evaluation.plain import from_plain, to_plain
 from medgraph.evaluation.predictions import Prediction
+from medgraph.evaluation.robustness import ShiftResult, corruption_results
 from medgraph.evaluation.scoring import is_parsed, token_overlap
 from medgraph.evaluation.statistics import (
     RESAMPLES,
@@ -102,10 +104,14 @@ class Results:
     Attributes:
         entries: one per split and control, in the order of the predictions.
         calibration: of the model's confidences, see `medgraph.evaluation.confidence`.
+        circular: choice questions with rotated options, see `medgraph.evaluation.circular`.
+        robustness: corrupted images, see `medgraph.evaluation.robustness`.
     """
 
     entries: tuple[SplitResult, ...]
     calibration: tuple[CalibrationResult, ...] = ()
+    circular: tuple[CircularResult, ...] = ()
+    robustness: tuple[ShiftResult, ...] = ()
 
     def get(self, split: str, control: str = NO_CONTROL) -> SplitResult:
         """The entry of a split and control.
@@ -158,14 +164,18 @@ def summarise(
     seed: int = 0,
     resamples: int = RESAMPLES,
     validation: Sequence[Prediction] = (),
+    rotated: Sequence[Prediction] = (),
+    corrupted: Sequence[Prediction] = (),
 ) -> Results:
     """Score tables, intervals, comparisons and calibration of everything in a predictions file.
 
     Args:
         predictions: of any splits and controls.
         seed: of the bootstrap.
-        resamples: of the bootstrap; rows of the tables and calibration use a tenth.
+        resamples: of the bootstrap; everything but the overall rows uses a tenth.
         validation: answers to validation questions, to fit the temperature on.
+        rotated: answers to choice questions with their options in other orders.
+        corrupted: answers about corrupted images.
 
     Raises:
         ValueError: if there are no predictions.
@@ -190,7 +200,12 @@ def summarise(
             for name, columns in _columns(members).items()
         }
         entries.append(SplitResult(split, control, overall, tables, over))
-    return Results(tuple(entries), calibrations(predictions, validation, seed, resamples // 10))
+    return Results(
+        tuple(entries),
+        calibrations(predictions, validation, seed, resamples // 10),
+        circular_results(predictions, rotated, seed, resamples // 10),
+        corruption_results(predictions, corrupted, seed, resamples // 10),
+    )
 
 
 def difference(

@@ -1,71 +1,78 @@
-"""Does accuracy survive a shift? Image corruptions of graded severity, held-out metadata, relative robustness.
+"""Does accuracy survive a shift? Corrupted images, held-out metadata, relative robustness.
 
-Severities and ranges follow SURE-VQA (arXiv:2411.19688): Gaussian blur, brightness and additive noise, three levels
-each. Relative robustness is shifted accuracy over unshifted accuracy; 1 means that nothing is lost.
+Relative robustness is shifted accuracy over unshifted accuracy (SURE-VQA, arXiv:2411.19688); 1 means that nothing is
+lost. ``results.json`` holds a list ``robustness`` with one object a split, corruption and severity::
+
+    {"split": "test", "corruption": "blur", "severity": "low", "n": 900, "images": 300,
+     "figures": {"accuracy": {"value", "low", "high"}, "shifted": {…}, "difference": {…}, "ratio": {…}}}
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 
-from medgraph.data.records import Image
+from medgraph.evaluation.estimate import Estimate, Indices, bootstrap_estimates
 from medgraph.evaluation.predictions import Prediction
-from medgraph.evaluation.statistics import RESAMPLES, Interval, resampled_means
-
-Severity = Literal["low", "medium", "high"]
-Corrupt = Callable[[Image, Severity, np.random.Generator], Image]
-
-_BLUR_KERNEL = {"low": 5, "medium": 7, "high": 11}
-_BRIGHTNESS = {"low": (1.1, 2.0), "medium": (2.5, 4.0), "high": (4.5, 6.0)}
-_NOISE_MEAN = {"low": (0.0, 0.06), "medium": (0.09, 0.15), "high": (0.18, 0.25)}
-_NOISE_SD = 0.1
+from medgraph.evaluation.statistics import RESAMPLES, Floats, Interval, resampled_means
 
 
-def blur(image: Image, severity: Severity, rng: np.random.Generator) -> Image:
-    """Gaussian blur with the standard deviation that OpenCV derives from the kernel width (5, 7 or 11 pixels)."""
-    from scipy import ndimage
+@dataclass(frozen=True, slots=True)
+class ShiftResult:
+    """The same questions with corrupted images.
 
-    width = _BLUR_KERNEL[severity]
-    sigma = 0.3 * ((width - 1) * 0.5 - 1) + 0.8
-    blurred = ndimage.gaussian_filter(image.astype(np.float64), (sigma, sigma, 0), radius=(width // 2, width // 2, 0))
-    return _to_image(blurred / 255)
+    Attributes:
+        split: ``test``, ``ood`` …
+        corruption: ``blur`` …
+        severity: ``low``, ``medium`` or ``high``.
+        n: questions.
+        images: distinct images.
+        figures: ``accuracy`` of the images as they are, ``shifted`` accuracy, ``difference`` of the two and ``ratio``
+            (relative robustness); the intervals of the last two are paired.
+    """
 
-
-def brighten(image: Image, severity: Severity, rng: np.random.Generator) -> Image:
-    """Intensities times a random factor of the severity's range, clipped."""
-    return _to_image(image / 255 * rng.uniform(*_BRIGHTNESS[severity]))
-
-
-def add_noise(image: Image, severity: Severity, rng: np.random.Generator) -> Image:
-    """Gaussian noise of standard deviation 0.1 around a random mean of the severity's range (intensities in [0, 1])."""
-    mean = rng.uniform(*_NOISE_MEAN[severity])
-    return _to_image(image / 255 + rng.normal(mean, _NOISE_SD, size=image.shape))
-
-
-CORRUPTIONS: dict[str, Corrupt] = {"blur": blur, "brightness": brighten, "noise": add_noise}
+    split: str
+    corruption: str
+    severity: str
+    n: int
+    images: int
+    figures: Mapping[str, Estimate]
 
 
-def corrupt(image: Image, severity: Severity, rng: np.random.Generator, probability: float = 0.5) -> Image:
-    """Apply each corruption with a probability, and at least one of them.
+def corruption_results(
+    predictions: Iterable[Prediction], corrupted: Sequence[Prediction], seed: int = 0, resamples: int = 1000
+) -> tuple[ShiftResult, ...]:
+    """Compare answers about corrupted images with those about the images as they are, question by question.
 
     Args:
-        image: (H, W, 3) uint8.
-        severity: low, medium or high.
-        rng: source of choice and strength.
-        probability: of each corruption, in [0, 1].
-
-    Returns:
-        (H, W, 3) uint8.
+        predictions: of any splits and controls.
+        corrupted: control ``blur/low`` and so on.
+        seed: of the bootstrap.
+        resamples: of the bootstrap over images.
     """
-    names = [name for name in CORRUPTIONS if rng.random() < probability]
-    for name in names or [str(rng.choice(list(CORRUPTIONS)))]:
-        image = CORRUPTIONS[name](image, severity, rng)
-    return image
+    before = {(p.split, p.id): p.score for p in predictions if p.control == "none"}
+    groups: dict[tuple[str, str], list[Prediction]] = defaultdict(list)
+    for p in corrupted:
+        if (p.split, p.id) in before:
+            groups[p.split, p.control].append(p)
+    results = []
+    for (split, control), members in groups.items():
+        first = np.array([before[split, p.id] for p in members])
+        second = np.array([p.score for p in members])
+
+        def figures(index: Indices, first: Floats = first, second: Floats = second) -> dict[str, float]:
+            a, b = float(first[index].mean()), float(second[index].mean())
+            return {"accuracy": a, "shifted": b, "difference": b - a, "ratio": b / a if a else math.nan}
+
+        images = [p.image_id for p in members]
+        estimates = bootstrap_estimates(figures, images, np.random.default_rng(seed), resamples)
+        corruption, severity = control.split("/")
+        results.append(ShiftResult(split, corruption, severity, len(members), len(set(images)), estimates))
+    return tuple(results)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,9 +137,5 @@ def hold_out(
     return outside, inside
 
 
-def _means(side: Sequence[Prediction], rng: np.random.Generator, resamples: int) -> npt.NDArray[np.float64]:
+def _means(side: Sequence[Prediction], rng: np.random.Generator, resamples: int) -> Floats:
     return resampled_means([p.score for p in side], [p.image_id for p in side], rng, resamples)
-
-
-def _to_image(values: npt.NDArray[np.float64]) -> Image:
-    return (np.clip(values, 0, 1) * 255).round().astype(np.uint8)

@@ -23,6 +23,8 @@ from medgraph.evaluation.results import NO_CONTROL, difference
 from medgraph.evaluation.statistics import Difference, Interval, cluster_bootstrap, detectable_difference, holm
 
 PREDICTIONS = "predictions.jsonl"
+CANDIDATES = "candidates.json"
+"""Distinct open answers of the training set, in the folder of a run."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,48 +5,49 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from PIL import Image as PILImage
 from rich.progress import Progress
 
-from medgraph.data.collate import Tokens
-from medgraph.data.conversation import prompt
+from medgraph.data.collate import QuestionBatch, Tokens
+from medgraph.data.conversation import encode_reply, letters, prompt
 from medgraph.data.datamodule import question_loader
 from medgraph.data.loading import ImageCache
 from medgraph.data.records import Record
 from medgraph.evaluation.controls import TrainingQuestion, model_free_controls
-from medgraph.evaluation.predictions import Prediction, PredictionWriter, read_predictions
+from medgraph.evaluation.parsing import normalise
+from medgraph.evaluation.predictions import YES_NO, Prediction, PredictionWriter, read_predictions
 from medgraph.evaluation.scoring import strict_score
 from medgraph.models.medvlm import MedVLM
+from medgraph.training.views import View
 
 
 def predict(
     vlm: MedVLM,
-    splits: Mapping[str, Sequence[Record]],
+    views: Iterable[View],
     tokens: Tokens,
-    images: ImageCache,
     path: Path,
     *,
     batch_size: int,
     max_new_tokens: int,
-    controls: bool,
+    likelihood: bool,
     device: torch.device,
     progress: Progress | None = None,
 ) -> list[Prediction]:
-    """Answer every question of the splits, with the image and, as a control, without it.
+    """Answer every question of the views.
 
     Resumable: questions already in the file are not asked again.
 
     Args:
         vlm: the model.
-        splits: records by split name.
+        views: questions as they are to be asked.
         tokens: tokenizer and sizes of the model.
-        images: image loader.
         path: the ``predictions.jsonl`` to write.
         batch_size: questions a batch.
         max_new_tokens: longest answer.
-        controls: also ask without the image (control ``no_image``).
+        likelihood: also score the allowed answers of choice and closed questions.
         device: where to compute.
         progress: a started progress display.
 
@@ -55,25 +56,52 @@ def predict(
     """
     vlm = vlm.to(device).eval()
     with PredictionWriter(path) as writer:
-        for split, records in splits.items():
-            for control in ("none", "no_image") if controls else ("none",):
-                todo = [record for record in records if (record.id, split, control) not in writer.done]
-                if not todo:
-                    continue
-                task = (
-                    progress.add_task(f"{split} {'' if control == 'none' else control}", total=len(todo))
-                    if progress
-                    else None
+        for view in views:
+            todo = [record for record in view.records if (record.id, view.split, view.control) not in writer.done]
+            if not todo:
+                continue
+            name = f"{view.split} {'' if view.control == 'none' else view.control}"
+            task = progress.add_task(name, total=len(todo)) if progress else None
+            for batch in question_loader(todo, view.images, tokens, batch_size):
+                on_device = batch.to(device)
+                answers = vlm.generate(on_device, max_new_tokens)
+                logprobs = reply_logprobs(vlm, on_device) if likelihood else [{}] * len(answers)
+                writer.write(
+                    [
+                        _prediction(record, answer, view, scores)
+                        for record, answer, scores in zip(batch.records, answers, logprobs, strict=True)
+                    ]
                 )
-                loader = question_loader(todo, images if control == "none" else None, tokens, batch_size)
-                for batch in loader:
-                    answers = vlm.generate(batch.to(device), max_new_tokens)
-                    writer.write(
-                        [_prediction(r, a, split, control) for r, a in zip(batch.records, answers, strict=True)]
-                    )
-                    if progress and task is not None:
-                        progress.advance(task, len(answers))
+                if progress and task is not None:
+                    progress.advance(task, len(answers))
     return read_predictions(path)
+
+
+def reply_logprobs(vlm: MedVLM, batch: QuestionBatch) -> list[dict[str, tuple[float, ...]]]:
+    """Log-likelihoods of the allowed answers of each question, as fields of `Prediction`; none for open questions."""
+    replies = [_replies(vlm.tokenizer, record) for record in batch.records]
+    rows = [row for row, mine in enumerate(replies) if mine]
+    fields: list[dict[str, tuple[float, ...]]] = [{} for _ in replies]
+    if not rows:
+        return fields
+    scores = vlm.reply_logprobs(batch.take(rows), [replies[row] for row in rows])
+    for row, values in zip(rows, scores, strict=True):
+        record = batch.records[row]
+        rounded = tuple(round(value, 4) for value in values)  # what depends on the batch is behind that
+        shown = len(record.options) or len(rounded)
+        fields[row] = {"logprobs": rounded[:shown], "text_logprobs": rounded[shown:]}
+    return fields
+
+
+def _replies(tokenizer: Any, record: Record) -> list[list[int]]:
+    """Token ids of the letters and then the whole texts of options, or of yes and no as the data set writes them."""
+    if record.answer_type == "choice":
+        letter_ids = [encode_reply(tokenizer, letter) for letter in letters(record)]
+        return letter_ids + [encode_reply(tokenizer, option, end=True) for option in record.options]
+    if record.answer_type == "closed" and normalise(record.answer) in YES_NO:
+        words = (word.capitalize() for word in YES_NO) if record.answer[0].isupper() else YES_NO
+        return [encode_reply(tokenizer, word) for word in words]
+    return []
 
 
 def add_controls(path: Path, train: Iterable[Record]) -> list[Prediction]:
@@ -93,21 +121,22 @@ def add_controls(path: Path, train: Iterable[Record]) -> list[Prediction]:
     return read_predictions(path)
 
 
-def _prediction(record: Record, answer: str, split: str, control: str) -> Prediction:
+def _prediction(record: Record, answer: str, view: View, logprobs: dict[str, tuple[float, ...]]) -> Prediction:
     return Prediction(
         id=record.id,
         image_id=record.image_id,
-        split=split,
-        control=control,
+        split=view.split,
+        control=view.control,
         subset=record.subset,
         triplet=str(record.triplet),
         question_type=record.question_type,
         answer_type=record.answer_type,
         options=record.options,
-        prompt=prompt(record, image=control == "none"),
+        prompt=prompt(record, image=view.images is not None),
         answer=record.answer,
         prediction=answer,
         score=strict_score(record.answer, answer, record.answer_type, record.options),
+        **logprobs,
     )
 
 

@@ -33,11 +33,11 @@ from medgraph.data.collate import Tokens
 from medgraph.data.conversation import prompt, reply
 from medgraph.data.images import image_root
 from medgraph.data.loading import ImageCache
-from medgraph.data.records import Corpus, take_questions
+from medgraph.data.records import Corpus
 from medgraph.evaluation.results import Results
 from medgraph.models.build import assets_hash, build_model
+from medgraph.training.evaluate import evaluate, reported_questions
 from medgraph.training.logging import quiet, write_csv
-from medgraph.training.evaluate import evaluate, test_questions
 from medgraph.training.predict import write_samples
 from medgraph.training.recipes import resolve
 from medgraph.training.rundir import claim, write_data_identity, write_identity, write_json
@@ -128,7 +128,7 @@ def run(
         with _progress(console, config.trainer.progress) as progress:
             predictions, results = evaluate(config, vlm, corpus, tokens, images, folder, _device(config), progress)
         console.print(f"answered and scored {len(predictions)} questions in {time.perf_counter() - start:.0f} s")
-        write_samples(predictions, test_questions(config, corpus), images, folder)
+        write_samples(predictions, reported_questions(config, corpus), images, folder)
         write_csv(folder / "metrics.jsonl", folder / "metrics.csv")
         report = write_report(folder, references=_comparable(reference, folder, facts))
         console.print(terminal_table(results))

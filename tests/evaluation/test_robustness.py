@@ -1,35 +1,22 @@
 import numpy as np
 import pytest
 
-from medgraph.evaluation.robustness import CORRUPTIONS, corrupt, hold_out, relative_robustness
+from medgraph.evaluation.robustness import corruption_results, hold_out, relative_robustness
 
 
-@pytest.fixture
-def image(rng):
-    return rng.integers(0, 120, size=(24, 20, 3)).astype(np.uint8)
-
-
-@pytest.mark.parametrize("name", CORRUPTIONS)
-def test_corruptions_keep_the_format_and_grow_with_severity(name, image, rng):
-    strength = []
-    for severity in ("low", "medium", "high"):
-        changed = CORRUPTIONS[name](image, severity, rng)
-        assert changed.shape == image.shape
-        assert changed.dtype == np.uint8
-        strength.append(np.abs(changed.astype(float) - image).mean())
-    assert 0 < strength[0] < strength[1] < strength[2]
-
-
-def test_blur_keeps_constant_images_and_colours_apart(rng):
-    flat = np.full((16, 16, 3), [10, 100, 200], dtype=np.uint8)
-    assert np.array_equal(CORRUPTIONS["blur"](flat, "high", rng), flat)
-
-
-def test_at_least_one_corruption_is_applied(image):
-    changed = corrupt(image, "low", np.random.default_rng(0), probability=0.0)
-    assert not np.array_equal(changed, image)
-    again = corrupt(image, "low", np.random.default_rng(0), probability=0.0)
-    assert np.array_equal(changed, again)
+def test_corrupted_images_are_compared_question_by_question(make_prediction):
+    before = [make_prediction(str(i), prediction="nodule" if i % 10 < 8 else "x") for i in range(100)]
+    after = [
+        make_prediction(str(i), control="blur/low", prediction="nodule" if i % 10 < 6 else "x") for i in range(100)
+    ]
+    extra = [make_prediction("other", control="blur/low")]
+    (result,) = corruption_results([*before, make_prediction("0", control="no_image")], [*after, *extra], resamples=200)
+    assert (result.split, result.corruption, result.severity, result.n) == ("test", "blur", "low", 100)
+    assert result.figures["ratio"].value == pytest.approx(0.75)
+    assert result.figures["difference"].low < -0.2 < result.figures["difference"].high < 0
+    unpaired = relative_robustness(before, after, np.random.default_rng(0), 2000).interval
+    paired = result.figures["ratio"]
+    assert paired.high - paired.low < unpaired.high - unpaired.low
 
 
 def test_relative_robustness(make_prediction, rng):
