@@ -23,7 +23,7 @@ def in_chunks(
         graph_size: largest number of nodes of a graph; parts differ by one node at most.
 
     Returns:
-        Loss and terms, averaged.
+        Loss and terms, averaged; the matches of all graphs as one table, in which graphs do not meet.
     """
     num_nodes = len(nodes.image.pooled)
     parts = torch.arange(num_nodes).tensor_split(-(-num_nodes // graph_size))
@@ -38,9 +38,9 @@ def in_chunks(
         name: torch.stack([w * output.terms[name] for w, output in zip(weights, outputs, strict=True)]).sum()
         for name in outputs[0].terms
     }
-    return AlignmentOutput(
-        torch.stack([w * output.loss for w, output in zip(weights, outputs, strict=True)]).sum(), terms
-    )
+    loss = torch.stack([w * output.loss for w, output in zip(weights, outputs, strict=True)]).sum()
+    tables = [output.matches for output in outputs if output.matches is not None]
+    return AlignmentOutput(loss, terms, torch.block_diag(*tables) if len(tables) == len(outputs) else None)
 
 
 def take(nodes: NodeSet, rows: slice) -> NodeSet:

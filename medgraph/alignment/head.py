@@ -62,10 +62,13 @@ class AlignmentOutput:
     Attributes:
         loss: scalar float tensor, connected to the graph.
         terms: scalars to log under ``train/align/<name>``: parts of the loss and diagnostics (detached).
+        matches: (B, B) float in [0, 1], detached: how much image i is matched to the text of sample j, rows summing to
+            at most one; for the picture of the matches. None from heads that do not match.
     """
 
     loss: Tensor
     terms: dict[str, Tensor] = field(default_factory=dict)
+    matches: Tensor | None = None
 
 
 class AlignmentHead(nn.Module):
@@ -76,6 +79,10 @@ class AlignmentHead(nn.Module):
     on the command line and puts the options into the saved configuration. Options are checked in ``__init__`` with
     ``ValueError``. Parameters that depend on the node width are made in ``setup``. The node width is small (96) for
     the tiny preset and that of the LLM (4096) for real models.
+
+    Attributes:
+        uses_tokens: whether the head reads ``NodeSet.tokens``. False spares the tokens on their way between ranks, and
+            allows a memory of earlier nodes (``stage2.queue``), which has none.
 
     Example:
         >>> class Centroid(AlignmentHead):
@@ -92,6 +99,8 @@ class AlignmentHead(nn.Module):
         >>> head.options()
         {'weight': 2.0}
     """
+
+    uses_tokens: bool = True
 
     def __init__(self) -> None:
         super().__init__()

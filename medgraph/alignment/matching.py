@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
+from medgraph.alignment.clock import solving
 from medgraph.alignment.graph import gather_nodes
 
 Floats = NDArray[np.float64]
@@ -194,6 +195,11 @@ def solve(problem: MatchingProblem, solver: Solver = "frank_wolfe") -> Tensor:
         raise ValueError(
             "matching costs are not finite; the node embeddings hold inf or nan (look at the learning rate)"
         )
+    with solving():
+        return _solve(problem, solver)
+
+
+def _solve(problem: MatchingProblem, solver: Solver) -> Tensor:
     if solver == "sinkhorn":
         from medgraph.alignment.sinkhorn import graduated_assignment
 

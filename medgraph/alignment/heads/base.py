@@ -11,7 +11,7 @@ from abc import abstractmethod
 import torch
 from torch import Tensor, nn
 
-from medgraph.alignment.diagnostics import cosine_terms
+from medgraph.alignment.diagnostics import cosine_terms, match_table
 from medgraph.alignment.head import AlignmentHead, AlignmentInput, AlignmentOutput, NodeSet
 from medgraph.alignment.losses import same_content
 
@@ -28,7 +28,8 @@ class ImageTextHead(AlignmentHead):
             nodes: image and at least one text view, (B, D) each.
 
         Returns:
-            Loss; terms ``match_accuracy`` (image → text), ``cos_diag``, ``cos_off`` of the scores.
+            Loss; terms ``match_accuracy`` (image → text), ``cos_diag``, ``cos_off`` of the scores; the best match of
+            every image, averaged over the texts.
         """
         with torch.amp.autocast(nodes.image.pooled.device.type, enabled=False):
             image = to_float(nodes.image)
@@ -39,8 +40,9 @@ class ImageTextHead(AlignmentHead):
                 losses.append(loss)
                 scores.append(score.detach())
                 positives.append(same)
-            terms = cosine_terms(torch.stack(scores), torch.stack(positives))
-            return AlignmentOutput(torch.stack(losses).mean(), terms)
+            table = torch.stack(scores)
+            terms = cosine_terms(table, torch.stack(positives))
+            return AlignmentOutput(torch.stack(losses).mean(), terms, match_table(table.argmax(-1)))
 
     @abstractmethod
     def pair_loss(self, image: NodeSet, text: NodeSet, same: Tensor) -> tuple[Tensor, Tensor]:

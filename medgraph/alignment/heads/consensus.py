@@ -29,6 +29,8 @@ class ConsensusHead(ImageTextHead):
         learn_temperature: train 1/τ.
     """
 
+    uses_tokens = False
+
     def __init__(
         self, k: int = 5, weight: float = 1.0, temperature: float = 0.1, learn_temperature: bool = True
     ) -> None:

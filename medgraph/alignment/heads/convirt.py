@@ -28,6 +28,8 @@ class ConVIRTHead(ImageTextHead):
         projection: width of the shared space.
     """
 
+    uses_tokens = False
+
     def __init__(self, temperature: float = 0.1, image_weight: float = 0.75, projection: int = 512) -> None:
         super().__init__()
         if temperature <= 0:

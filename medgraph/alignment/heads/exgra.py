@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from medgraph.alignment.chunks import in_chunks
-from medgraph.alignment.diagnostics import cosine_terms
+from medgraph.alignment.diagnostics import cosine_terms, match_table, solver_gap
 from medgraph.alignment.gnn import GraphEncoder
 from medgraph.alignment.gradients import match_accuracy
 from medgraph.alignment.graph import knn, standardize
@@ -89,6 +89,8 @@ class ExGraHead(AlignmentHead):
     graph_size: int
     diagnostics: bool
 
+    uses_tokens = False
+
     def __init__(
         self,
         preset: Preset = "corrected",
@@ -151,7 +153,7 @@ class ExGraHead(AlignmentHead):
         Returns:
             Loss (value: the mean Hamming distance, in [0, 2]); terms ``match_accuracy`` (without noise),
             ``shuffled_accuracy`` (the same with the images of other samples: should be at chance, 1/B),
-            ``unmatched``, ``cos_diag`` and ``cos_off`` (of encoded nodes).
+            ``unmatched``, ``solver_gap``, ``cos_diag`` and ``cos_off`` (of encoded nodes); the matches of the image.
 
         Raises:
             RuntimeError: if ``setup`` was not called.
@@ -175,7 +177,7 @@ class ExGraHead(AlignmentHead):
         problem, cosines = self.problem(pairs, nodes.generator)
         edge_noise = self.edge_noise * self.current_edge_weight()
         loss = self.matching_loss(problem, pairs.positives, nodes.generator, edge_noise) + zero
-        return AlignmentOutput(loss, self.diagnose(problem, cosines, pairs, views) if self.diagnostics else {})
+        return AlignmentOutput(loss, *(self.diagnose(problem, cosines, pairs, views) if self.diagnostics else ()))
 
     def pairs(self, views: Tensor, ids: list[Tensor | None]) -> Pairs:
         """Project and standardise views (G, B, D) with their content ids, and choose what is matched to what."""
@@ -222,7 +224,9 @@ class ExGraHead(AlignmentHead):
         return problem, cosines
 
     @torch.no_grad()
-    def diagnose(self, problem: MatchingProblem, cosines: Tensor, pairs: Pairs, views: Tensor) -> dict[str, Tensor]:
+    def diagnose(
+        self, problem: MatchingProblem, cosines: Tensor, pairs: Pairs, views: Tensor
+    ) -> tuple[dict[str, Tensor], Tensor]:
         """Measure the matching without noise, and once more with every image given to another sample.
 
         Args:
@@ -232,9 +236,9 @@ class ExGraHead(AlignmentHead):
             views: (G, B, D) raw nodes, the image first.
 
         Returns:
-            Detached scalars.
+            Detached scalars, and the (B, B) matches of the image.
         """
-        matching = solve(problem, self.solver).unsqueeze(0)
+        matching = solve(problem, self.solver)
         shuffled = torch.cat([views[:1].roll(len(views[0]) // 2, dims=1), views[1:]])
         training = self.training
         self.eval()
@@ -242,8 +246,10 @@ class ExGraHead(AlignmentHead):
         leak = solve(self.problem(leak_pairs, None)[0], self.solver).unsqueeze(0)
         self.train(training)
         with_image = [p for p, (i, j) in enumerate(zip(pairs.left, pairs.right, strict=True)) if 0 in (i, j)]
-        return cosine_terms(cosines, pairs.positives) | {
-            "match_accuracy": match_accuracy(matching, pairs.positives),
+        terms = cosine_terms(cosines, pairs.positives) | {
+            "match_accuracy": match_accuracy(matching.unsqueeze(0), pairs.positives),
             "shuffled_accuracy": match_accuracy(leak[:, with_image], leak_pairs.positives[with_image]),
             "unmatched": (matching < 0).float().mean(),
+            "solver_gap": solver_gap(problem, matching),
         }
+        return terms, match_table(matching[[p for p, i in enumerate(pairs.left) if i == 0]])

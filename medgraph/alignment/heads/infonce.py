@@ -30,6 +30,8 @@ class InfoNCEHead(ImageTextHead):
         center: subtract the mean node of each view first, see :func:`medgraph.alignment.graph.standardize`.
     """
 
+    uses_tokens = False
+
     def __init__(
         self,
         temperature: float = 0.1,

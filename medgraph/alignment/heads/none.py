@@ -10,6 +10,8 @@ from medgraph.alignment.head import AlignmentHead, AlignmentInput, AlignmentOutp
 class NoAlignmentHead(AlignmentHead):
     """Return zero, connected to the nodes, so that an arm without alignment runs the same code as one with it."""
 
+    uses_tokens = False
+
     def forward(self, nodes: AlignmentInput) -> AlignmentOutput:
         """Return a zero loss whose gradient is zero for every node.
 

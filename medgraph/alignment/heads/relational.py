@@ -36,6 +36,8 @@ class RelationalHead(ImageTextHead):
         learn_temperature: train 1/τ.
     """
 
+    uses_tokens = False
+
     def __init__(
         self,
         structure: Structure = "gromov_wasserstein",

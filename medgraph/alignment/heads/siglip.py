@@ -25,6 +25,8 @@ class SigLIPHead(ImageTextHead):
         bias: b at the start; -10 makes the many negatives cheap before anything is learnt.
     """
 
+    uses_tokens = False
+
     def __init__(self, temperature: float = 0.1, bias: float = -10.0) -> None:
         super().__init__()
         self.temperature = temperature

@@ -28,6 +28,8 @@ class SoftInfoNCEHead(ImageTextHead):
         learn_temperature: train 1/τ.
     """
 
+    uses_tokens = False
+
     def __init__(self, softness: float = 0.3, temperature: float = 0.1, learn_temperature: bool = True) -> None:
         super().__init__()
         if not 0 <= softness <= 1:

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from medgraph.alignment.diagnostics import cosine_terms
+from medgraph.alignment.diagnostics import cosine_terms, match_table
 from medgraph.alignment.head import AlignmentHead, AlignmentInput, AlignmentOutput
 from medgraph.alignment.heads.base import LearntScale
 from medgraph.alignment.heads.infonce import info_nce, without_duplicates
@@ -28,6 +28,8 @@ class SurgVLPHead(AlignmentHead):
         temperature: τ at the start, in (0, inf).
         learn_temperature: train 1/τ.
     """
+
+    uses_tokens = False
 
     def __init__(self, temperature: float = 0.1, learn_temperature: bool = True) -> None:
         super().__init__()
@@ -53,7 +55,8 @@ class SurgVLPHead(AlignmentHead):
             first = info_nce(self.scale(cosines[0]), same)
             bag = mil_nce(self.scale(cosines[1:]), same) if len(texts) > 1 else first.new_zeros(())
             terms = {"infonce": first.detach(), "mil_nce": bag.detach()}
-            return AlignmentOutput(first + bag, terms | cosine_terms(cosines, same.expand_as(cosines)))
+            terms |= cosine_terms(cosines, same.expand_as(cosines))
+            return AlignmentOutput(first + bag, terms, match_table(cosines.argmax(-1)))
 
 
 def mil_nce(logits: Tensor, same: Tensor) -> Tensor:

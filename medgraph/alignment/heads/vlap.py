@@ -34,6 +34,8 @@ class VLAPHead(ImageTextHead):
     words: Tensor
     prior: Tensor
 
+    uses_tokens = False
+
     def __init__(
         self, temperature: float = 0.01, epsilon: float = 0.01, iterations: int = 3, num_anchors: int = 1024
     ) -> None:
