@@ -8,7 +8,9 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from lightning_app.commands_cg import cg
 from lightning_app.commands_data import data
+from lightning_app.commands_extend import extend
 from medgraph.console import user_errors
 
 
@@ -29,6 +31,8 @@ app = typer.Typer(
     help="Graph-aligned medical vision-language models and compositional generalization.",
 )
 app.add_typer(data, name="data")
+app.add_typer(cg, name="cg")
+app.command()(extend)
 
 FORWARDS = {"allow_interspersed_args": False, "ignore_unknown_options": True}
 """Context settings of commands that hand everything after the file to the experiment."""
