@@ -101,8 +101,8 @@ class EvalConfig:
 
     batch_size: int = 64
     """Questions a generation batch."""
-    max_new_tokens: int = 16
-    """Longest generated answer, in tokens."""
+    max_new_tokens: int = 0
+    """Longest generated answer, in tokens; 0: 16, or as many as the longest true answer has."""
     limit: int | None = None
     """Questions per split; None: all."""
     splits: list[str] = field(default_factory=lambda: ["test", "ood"])

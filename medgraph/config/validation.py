@@ -8,11 +8,14 @@ import re
 from collections.abc import Callable
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from medgraph.config.errors import ConfigError
 from medgraph.config.schema import STAGES, ExperimentConfig
 from medgraph.config.sources import FilesConfig, MixtureConfig
+
+if TYPE_CHECKING:
+    from medgraph.alignment.head import AlignmentHead
 
 _RANGES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     (
@@ -20,13 +23,13 @@ _RANGES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
         lambda value: value >= 1,
         "data.num_train data.num_task data.num_val data.num_test data.num_modalities data.num_areas data.num_findings "
         "data.questions_per_image data.turns data.max_per_subset model.max_length stage?.batch_size stage?.accumulate "
-        "trainer.num_nodes trainer.threads trainer.*_every eval.batch_size eval.max_new_tokens eval.limit",
+        "trainer.num_nodes trainer.threads trainer.*_every eval.batch_size eval.limit",
     ),
     (
         "0 or more",
         lambda value: value >= 0,
-        "data.num_ood data.seed stage?.steps stage?.epochs stage?.weight_decay stage?.grad_clip stage?.alpha "
-        "trainer.num_workers",
+        "data.num_ood data.seed eval.max_new_tokens stage?.steps stage?.epochs stage?.weight_decay stage?.grad_clip stage?.alpha "
+        "stage?.queue trainer.num_workers",
     ),
     ("a number above 0", lambda value: value > 0, "stage?.lr"),
     ("a share in (0, 1]", lambda value: 0 < value <= 1, "data.fraction"),
@@ -127,8 +130,38 @@ def _check_alignment(config: ExperimentConfig) -> None:
 
     name = config.alignment.name
     try:
-        make_head(config.alignment)
+        head = make_head(config.alignment)
     except ValueError as error:
         raise ConfigError(f"alignment={name}: {error}") from error
     if name != "none" and not any(getattr(config, stage).alpha for stage in STAGES):
         raise ConfigError(f"alignment={name} has no effect while every alpha is 0; add stage2.alpha=1")
+    check_queue(config, head)
+
+
+def check_queue(config: ExperimentConfig, head: AlignmentHead) -> None:
+    """Check that a queue of nodes has something to work with.
+
+    Args:
+        config: the study.
+        head: the alignment head it runs with, configured or of the caller's own.
+
+    Raises:
+        ConfigError: if a stage has a queue and no alignment, or the head cannot use one.
+    """
+    for name in STAGES:
+        stage = getattr(config, name)
+        if not stage.queue:
+            continue
+        if not stage.alpha:
+            raise ConfigError(f"{name}.queue={stage.queue} has no effect while {name}.alpha is 0; leave it out")
+        if head.uses_tokens:
+            raise ConfigError(
+                f"{name}.queue={stage.queue}: {type(head).__name__} reads tokens, which a queue does not keep; leave "
+                "it out (or set uses_tokens = False in a head of your own that reads pooled nodes only)"
+            )
+        graph_size = getattr(head, "graph_size", 0)
+        if graph_size and graph_size <= (stage.batch_size or 0):
+            raise ConfigError(
+                f"{name}.queue={stage.queue} has no effect while {name}.batch_size={stage.batch_size} fills the graphs "
+                f"of alignment.graph_size={graph_size} nodes; leave it out or raise alignment.graph_size"
+            )
