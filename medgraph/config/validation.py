@@ -28,8 +28,8 @@ _RANGES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     (
         "0 or more",
         lambda value: value >= 0,
-        "data.num_ood data.seed eval.max_new_tokens stage?.steps stage?.epochs stage?.weight_decay stage?.grad_clip stage?.alpha "
-        "stage?.queue trainer.num_workers",
+        "data.num_ood data.seed stage?.steps stage?.epochs stage?.weight_decay stage?.grad_clip stage?.alpha "
+        "stage?.queue trainer.num_workers eval.max_new_tokens",
     ),
     ("a number above 0", lambda value: value > 0, "stage?.lr"),
     ("a share in (0, 1]", lambda value: 0 < value <= 1, "data.fraction"),

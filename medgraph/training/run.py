@@ -26,6 +26,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from medgraph.alignment.head import AlignmentHead
 from medgraph.alignment.options import make_head
 from medgraph.config import STAGES, ConfigError, ExperimentConfig, run_dir, validate
+from medgraph.config.validation import check_queue
 from medgraph.data import build_corpus
 from medgraph.data.audit import audit
 from medgraph.data.cache import cache_folder, cache_images
@@ -45,6 +46,8 @@ from medgraph.training.stages import plan_stages, precision, train_stages
 
 TESTS = ("test", "ood")
 """Splits whose records other runs must share to be compared."""
+ANSWER_TOKENS = 16
+"""Room for an answer where `eval.max_new_tokens` leaves it open and no true answer is longer."""
 VIEWS = ("answer", "extended")
 """Texts that an alignment head sees."""
 
@@ -84,6 +87,7 @@ def run(
     console = console or Console()
     validate(config)
     config = resolve(config)
+    check_queue(config, alignment if alignment is not None else make_head(config.alignment))
     if alignment is not None:
         if not any(getattr(config, name).alpha for name in STAGES):
             raise ConfigError("alignment: the head has no effect while every alpha is 0; set stage2.alpha=1")
@@ -120,7 +124,8 @@ def run(
         console.print(f"[bold]{config.name}[/bold]  {folder}\nimages: {sizes}; data {facts['fingerprint']}")
         if not leaks.clean:
             console.print(f"[bold red]{leaks.verdict()}[/]", soft_wrap=True)
-        _check_answers(corpus, config.eval.splits, tokens, config.eval.max_new_tokens)
+        longest = _answer_tokens(corpus, config.eval.splits, tokens, config.eval.max_new_tokens)
+        config = dataclasses.replace(config, eval=dataclasses.replace(config.eval, max_new_tokens=longest))
         vlm.tokenizer.save_pretrained(folder / "tokenizer")
         train_stages(config, vlm, head, stages, folder, console)
 
@@ -179,15 +184,16 @@ def _device(config: ExperimentConfig) -> torch.device:
 # evaluation
 
 
-def _check_answers(corpus: Corpus, splits: Sequence[str], tokens: Tokens, max_new_tokens: int) -> None:
-    """Refuse to cut answers off: a model could not be right however well it sees."""
+def _answer_tokens(corpus: Corpus, splits: Sequence[str], tokens: Tokens, max_new_tokens: int) -> int:
+    """How long answers may become; a limit that cuts true answers off is refused: no model could be right."""
     end = tokens.tokenizer.eos_token
     answers = {reply(record): record.id for name in splits for record in corpus.splits.get(name, ())}
-    for answer, record in answers.items():
-        length = len(tokens.tokenizer(f" {answer}{end}", add_special_tokens=False)["input_ids"])
-        if length > max_new_tokens:
-            raise ConfigError(f"eval.max_new_tokens={max_new_tokens}: the answer of record {record} has {length} "
-                              f"tokens; set eval.max_new_tokens={length} or more")  # fmt: skip
+    lengths = [len(tokens.tokenizer(f" {answer}{end}", add_special_tokens=False)["input_ids"]) for answer in answers]
+    longest, record = max(zip(lengths, answers.values(), strict=True), default=(0, ""))
+    if 0 < max_new_tokens < longest:
+        raise ConfigError(f"eval.max_new_tokens={max_new_tokens}: the answer of record {record} has {longest} "
+                          f"tokens; set eval.max_new_tokens={longest} or more")  # fmt: skip
+    return max_new_tokens or max(ANSWER_TOKENS, longest)
 
 
 def _comparable(reference: Path | None, folder: Path, facts: dict[str, Any]) -> Path | None:
