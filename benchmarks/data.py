@@ -23,7 +23,7 @@ from transformers.models.clip.image_processing_pil_clip import CLIPImageProcesso
 
 from medgraph.data.cache import CachedImages, cache_images
 from medgraph.data.images import ImageFolder, decode
-from medgraph.data.paths import IMAGE_SUFFIXES
+from medgraph.data.paths import is_image
 from medgraph.data.records import Corpus, MATTriplet, Record
 
 
@@ -65,7 +65,7 @@ def main() -> None:
         root = options.root or Path(scratch)
         if options.root is None:
             generate(root, options.count)
-        found = sorted(p.relative_to(root).as_posix() for p in root.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
+        found = sorted(p.relative_to(root).as_posix() for p in root.rglob("*") if is_image(p.name))
         images = found[:: max(1, len(found) // options.count)][: options.count]
         table = Table("side", "source", "images/s", "against Hugging Face", title=f"{len(images)} images of {root}")
         for side in options.sides:

@@ -18,7 +18,7 @@ from medgraph.data.errors import DataError
 from medgraph.data.images import decode
 from medgraph.data.medmat import find_subsets
 from medgraph.data.medmat_files import Item, scan_subset
-from medgraph.data.paths import PathIndex, refused
+from medgraph.data.paths import PathIndex, is_image, refused
 from medgraph.data.policy import QUARANTINE
 from medgraph.data.records import Corpus
 
@@ -146,7 +146,7 @@ def check_folder(root: Path, progress: bool = True) -> CheckReport:
         root: the folder.
         progress: show a progress bar.
     """
-    paths = sorted(path for path in root.rglob("*") if path.suffix.lower() in FORMATS and path.is_file())
+    paths = sorted(path for path in root.rglob("*") if is_image(path.name) and path.is_file())
     report = CheckReport(root)
     _check_images({path.relative_to(root).as_posix(): (path, path.name) for path in paths}, root, report, progress)
     return report
@@ -202,9 +202,11 @@ def _check_images(owners: Mapping[str, tuple[Path, str]], root: Path, report: Ch
                 DataError(f"{file}, record {record}: {error}", error.kind, str(file), record, "image")
             )
             continue
+        expected = FORMATS.get(Path(image).suffix.lower())
+        if expected is None:  # DICOM and NIfTI
+            continue
         with PIL.Image.open(root / image) as opened:
-            expected = FORMATS.get(Path(image).suffix.lower())
-            if expected and opened.format not in expected:
+            if opened.format not in expected:
                 report.remarks[f"{opened.format} images named {Path(image).suffix}, read by content"] += 1
             if opened.mode not in ("RGB", "L"):
                 report.remarks[f"images of mode {opened.mode}, converted to RGB"] += 1

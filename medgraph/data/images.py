@@ -69,19 +69,25 @@ def decode(path: Path) -> PIL.Image.Image:
     """Read an image file as upright 8-bit RGB.
 
     Palettes are resolved, transparency is laid on black, more than 8 bits are stretched linearly from the smallest to
-    the largest value of the image, and of several frames the first is taken. DICOM files are shown through their own
-    window, or their whole range if they state none.
+    the largest value of the image, and of several frames the first is taken. See `medgraph.data.dicom` and
+    `medgraph.data.nifti` for these formats.
 
     Raises:
         DataError: if the file is missing, empty, not an image, truncated or larger than `MAX_PIXELS`.
     """
-    if path.suffix.lower() == ".dcm":
-        return _decode_dicom(path)
+    name = path.name.lower()
+    if name.endswith((".dcm", ".dicom")):
+        from medgraph.data.dicom import decode_dicom
+
+        return decode_dicom(path)
+    if name.endswith((".nii", ".nii.gz")):
+        from medgraph.data.nifti import decode_nifti
+
+        return decode_nifti(path)
     try:
         with PIL.Image.open(path) as image:
             if image.width * image.height > MAX_PIXELS:
-                raise DataError.at("image_too_large", path, found=f"{image.width} x {image.height} pixels",
-                                   expected=f"at most {MAX_PIXELS:,} pixels", fix="downscale the file")  # fmt: skip
+                raise too_large(path, f"{image.width} x {image.height} pixels")
             return _to_rgb(ImageOps.exif_transpose(image))
     except FileNotFoundError as error:
         fix = "restore it, or run `medgraph data check` to list all missing files"
@@ -89,8 +95,7 @@ def decode(path: Path) -> PIL.Image.Image:
     except DataError:
         raise
     except (PIL.Image.DecompressionBombError, PIL.Image.DecompressionBombWarning) as error:
-        expected = f"at most {MAX_PIXELS:,} pixels"
-        raise DataError.at("image_too_large", path, found=str(error), expected=expected, fix="downscale it") from error
+        raise too_large(path, str(error)) from error
     except Exception as error:  # decoders raise OSError, SyntaxError, ValueError, EOFError, struct.error …
         size = path.stat().st_size if path.is_file() else 0
         kind = "image_empty" if size == 0 else "image_unreadable"
@@ -98,30 +103,10 @@ def decode(path: Path) -> PIL.Image.Image:
         raise DataError.at(kind, path, found=found, expected="a complete image file", fix=fix) from error
 
 
-def _decode_dicom(path: Path) -> PIL.Image.Image:
-    try:
-        import pydicom  # type: ignore[import-not-found, unused-ignore]  # optional
-        from pydicom.pixels.processing import (  # type: ignore[import-not-found, unused-ignore]
-            apply_modality_lut,
-            apply_voi_lut,
-        )
-    except ImportError as error:
-        raise DataError.at("dicom_unsupported", path, found="no pydicom", expected="pydicom to read DICOM files",
-                           fix="pip install pydicom") from error  # fmt: skip
-    try:
-        dataset = pydicom.dcmread(path)
-        values = dataset.pixel_array
-        values = values[0] if int(getattr(dataset, "NumberOfFrames", 1)) > 1 else values
-        if dataset.PhotometricInterpretation in ("RGB", "YBR_FULL", "YBR_FULL_422"):
-            return PIL.Image.fromarray(values.astype(np.uint8)).convert("RGB")
-        gray = stretch(apply_voi_lut(apply_modality_lut(values, dataset), dataset))
-    except Exception as error:  # pydicom raises many types for broken files
-        kind = "image_missing" if isinstance(error, FileNotFoundError) else "image_unreadable"
-        raise DataError.at(kind, path, found=f"{type(error).__name__}: {error}", expected="a complete DICOM image",
-                           fix="replace the file or drop the record") from error  # fmt: skip
-    return PIL.Image.fromarray(255 - gray if dataset.PhotometricInterpretation == "MONOCHROME1" else gray).convert(
-        "RGB"
-    )
+def too_large(path: Path, found: str) -> DataError:
+    """The error for an image above `MAX_PIXELS`, which may be a decompression bomb."""
+    return DataError.at("image_too_large", path, found=found, expected=f"at most {MAX_PIXELS:,} pixels",
+                        fix="downscale the file")  # fmt: skip
 
 
 def _to_rgb(image: PIL.Image.Image) -> PIL.Image.Image:

@@ -15,10 +15,20 @@ from pathlib import Path, PurePosixPath
 
 from medgraph.data.errors import DataError
 
-IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".dcm", ".nii", ".gz"})
+_IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".dcm", ".dicom", ".nii", ".nii.gz")
 
 _SPELLINGS = {"kindney": "kidney", "classificaion": "classification", "classificaiton": "classification"}
 """Misspellings that occur in some archives and are corrected in others."""
+
+
+def is_image(name: str) -> bool:
+    """True if a file name ends like an image that can be read.
+
+    Example:
+        >>> is_image("a/b.JPG"), is_image("brain.nii.gz"), is_image("table.csv.gz")
+        (True, True, False)
+    """
+    return name.lower().endswith(_IMAGES)
 
 
 def safe_relative(path: str, root: Path) -> str:
@@ -114,7 +124,7 @@ class PathIndex:
         for folder, _, files in os.walk(self.root, followlinks=True):
             prefix = os.path.relpath(folder, self.root).replace("\\", "/")
             for name in files:
-                if os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES:
+                if is_image(name):
                     relative = name if prefix == "." else f"{prefix}/{name}"
                     key = canonical(relative)
                     spelled.setdefault(key, []).append(relative)

@@ -185,6 +185,35 @@ def test_dicom_windows_and_inverted_gray(tmp_path):
     np.testing.assert_array_equal(inverted, 255 - whole)
 
 
+def test_dicom_palettes_and_colours(tmp_path):
+    pydicom = pytest.importorskip("pydicom", reason="DICOM needs pydicom")
+    file = pydicom.dcmread(dicom(tmp_path / "a.dcm"))
+    file.BitsAllocated = file.BitsStored = 8
+    file.HighBit = 7
+    file.PixelData = bytes([0, 1, 2, 0, 1, 2, 0, 1])
+    file.PhotometricInterpretation = "PALETTE COLOR"
+    for color, levels in {"Red": (255, 0, 0), "Green": (0, 255, 0), "Blue": (0, 0, 255)}.items():
+        file.add_new(f"{color}PaletteColorLookupTableDescriptor", "US", [3, 0, 16])
+        table = (np.array(levels, np.uint16) * 257).tobytes()
+        file.add_new(f"{color}PaletteColorLookupTableData", "OW", table)
+    file.save_as(tmp_path / "palette.dcm")
+    shown = np.asarray(decode(tmp_path / "palette.dcm"))
+    np.testing.assert_array_equal(shown[0], [[255, 0, 0], [0, 255, 0], [0, 0, 255], [255, 0, 0]])
+    file.PhotometricInterpretation, file.SamplesPerPixel, file.PlanarConfiguration = "RGB", 3, 0
+    file.PixelData = bytes(range(24))
+    file.save_as(tmp_path / "rgb.dcm")
+    np.testing.assert_array_equal(decode(tmp_path / "rgb.dcm"), np.arange(24).reshape(2, 4, 3))
+
+
+def test_a_huge_dicom_is_refused_before_it_is_decoded(tmp_path):
+    pydicom = pytest.importorskip("pydicom", reason="DICOM needs pydicom")
+    file = pydicom.dcmread(dicom(tmp_path / "a.dcm"))
+    file.Rows = file.Columns = 20_000
+    file.save_as(tmp_path / "a.dcm")
+    with pytest.raises(DataError, match=r"20000 x 20000 pixels.*at most 89,478,485"):
+        decode(tmp_path / "a.dcm")
+
+
 def test_broken_and_missing_dicom(tmp_path):
     path = dicom(tmp_path / "a.dcm")
     path.write_bytes(path.read_bytes()[:-6])

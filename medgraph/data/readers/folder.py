@@ -8,7 +8,7 @@ from pathlib import Path
 from medgraph.config import ConfigError, FolderConfig
 from medgraph.data.assemble import assemble_held_out
 from medgraph.data.errors import DataError
-from medgraph.data.paths import IMAGE_SUFFIXES
+from medgraph.data.paths import is_image
 from medgraph.data.policy import Policy
 from medgraph.data.readers.labelled import LabelledImage, make_subset
 from medgraph.data.readers.tables import SPLIT_NAMES
@@ -59,7 +59,7 @@ def _triplets(texts: Sequence[str]) -> dict[str, str]:
 
 def _images(root: Path, folder: Path) -> Iterator[LabelledImage]:
     for path in folder.rglob("*"):
-        if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file():
+        if is_image(path.name) and path.is_file():
             parts = path.relative_to(folder).parts
             split = SPLIT_NAMES.get(parts[0].lower(), "") if len(parts) > 2 else ""
             label = parts[1] if split else parts[0]

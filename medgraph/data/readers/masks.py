@@ -18,7 +18,7 @@ from medgraph.config import ConfigError, MasksConfig
 from medgraph.data.boxes import Box, box_text, mask_boxes
 from medgraph.data.errors import DataError
 from medgraph.data.images import decode
-from medgraph.data.paths import IMAGE_SUFFIXES
+from medgraph.data.paths import is_image
 from medgraph.data.policy import Policy
 from medgraph.data.readers.common import make_corpus, qa_record
 from medgraph.data.records import Corpus, Record
@@ -37,7 +37,7 @@ def build_masks(config: MasksConfig) -> Corpus:
     """
     root, policy = Path(config.root), Policy.of(config)
     place, classes = parse_triplet(config.triplet), _classes(config.classes)
-    paths = sorted(path for path in (root / "images").rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
+    paths = sorted(path for path in (root / "images").rglob("*") if is_image(path.name))
     found = list(policy.usable(partial(_questions, config, classes), paths))
     policy.notes["images with an empty mask, left out"] += sum(not records for records in found)
     records = [replace(r, triplet=place, question_type=place.task) for records in found for r in records]
