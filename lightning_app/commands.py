@@ -93,11 +93,13 @@ def score(
     predictions: Annotated[Path, typer.Argument(metavar="PREDICTIONS.jsonl", help="Answers, or the folder of a run.")],
     gt: Annotated[Path | None, typer.Option(metavar="GT.json", help="The truth, if the answers lack it.")] = None,
     candidates: Annotated[Path | None, typer.Option(metavar="C.json", help="All open training answers.")] = None,
+    train: Annotated[Path | None, typer.Option(metavar="TRAIN.json", help="Training questions, for controls.")] = None,
     protocol: Annotated[str, typer.Option(metavar="all|NAME,…", help="Protocols to score under.")] = "all",
     allow_missing: Annotated[bool, typer.Option("--allow-missing", help="Count missing answers as wrong.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", help="Also every control, every figure.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Score answers as each published script would.
+    """Score answers as each published script would, beside the best control.
 
     Reads predictions.jsonl, answer files of LLaVA-Med and ExGra-Med, and lm-eval samples.
     """
@@ -106,11 +108,11 @@ def score(
     from medgraph.report.scores import render_score
 
     with user_errors(ValueError):
-        scores = score_cli.score(predictions, gt, candidates, protocol, allow_missing)
+        scores = score_cli.score(predictions, gt, candidates, protocol, allow_missing, train=train)
     if as_json:
         show_json(scores.to_dict())
     else:
-        show(render_score(scores))
+        show(render_score(scores, verbose))
 
 
 @app.command()

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import logging
 import queue
 import re
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, TypeVar
 
 from medgraph.llm.chat import CallError, ChatModel, Messages, RejectedError, Reply, StoppedError
 from medgraph.llm.journal import Journal, call_key
+
+logger = logging.getLogger(__name__)
 
 Task = TypeVar("Task")
 Value = TypeVar("Value")
@@ -186,7 +189,7 @@ def read_object(text: str, *fields: str) -> dict[str, Any]:
 
 def ask_all(
     tasks: Sequence[Task], work: Callable[[Task], Outcome[Value]], workers: int, stop: threading.Event
-) -> Iterator[tuple[Task, Outcome[Value]]]:
+) -> Generator[tuple[Task, Outcome[Value]]]:
     """Work on many questions in several threads and yield each with its outcome, in the order they are finished.
 
     When the iteration ends early (Ctrl-C, an error) no further call is begun, and those under way, which are paid for,
@@ -234,5 +237,7 @@ def ask_all(
                 yield result
     finally:
         stop.set()
+        if alive := sum(thread.is_alive() for thread in threads):
+            logger.warning("finishing %d calls under way; Ctrl-C once more leaves them", alive)
         for thread in threads:
             thread.join()

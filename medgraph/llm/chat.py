@@ -49,8 +49,9 @@ class Reply:
 class ChatModel(Protocol):
     """Anything that answers messages; called from several threads at once."""
 
-    settings: Mapping[str, Any]
-    """``model`` and whatever else the answer depends on: part of the journal's key."""
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """``model`` and whatever else the answer depends on: part of the journal's key."""
 
     def __call__(self, messages: Messages) -> Reply:
         """Answer.

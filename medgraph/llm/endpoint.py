@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import time
+from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 from typing import Any
 
@@ -27,11 +28,9 @@ class Endpoint:
     about one request; everything else (key, model, credit) about all of them.
 
     Args:
-        model: name the server knows.
+        settings: what a request holds besides the messages: ``model``, and ``temperature``, ``max_tokens``,
+            ``response_format`` … where they are not left to the server.
         throttle: shared by all calls.
-        temperature: of sampling; None leaves it to the server.
-        max_tokens: longest answer; None leaves it to the server.
-        json_mode: ask the server to enforce JSON; not all can.
         timeout: seconds without an answer.
         retries: attempts after the first.
         rng: of the jitter.
@@ -44,12 +43,8 @@ class Endpoint:
 
     def __init__(
         self,
-        model: str,
+        settings: Mapping[str, Any],
         throttle: Throttle,
-        *,
-        temperature: float | None = None,
-        max_tokens: int | None = None,
-        json_mode: bool = False,
         timeout: float = 120.0,
         retries: int = RETRIES,
         rng: random.Random | None = None,
@@ -64,12 +59,7 @@ class Endpoint:
                               "server of your own, such as http://localhost:8000/v1")  # fmt: skip
         self._client = openai.OpenAI(api_key=key or "none", base_url=base_url, max_retries=0, timeout=timeout)
         self._retries, self._rng, self.throttle = retries, rng or random.Random(), throttle
-        optional: dict[str, Any] = {
-            "temperature": temperature,
-            "max_tokens": max_tokens,
-            "response_format": {"type": "json_object"} if json_mode else None,
-        }
-        self.settings = {"model": model, **{name: value for name, value in optional.items() if value is not None}}
+        self.settings: Mapping[str, Any] = dict(settings)
 
     def __call__(self, messages: Messages) -> Reply:
         """Ask until there is an answer.

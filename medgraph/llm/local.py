@@ -25,7 +25,7 @@ class LocalChat:
         import torch
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
-        self.settings = {"model": model, "max_tokens": max_tokens}
+        self.settings: dict[str, Any] = {"model": model, "max_tokens": max_tokens}
         self._lock = threading.Lock()
         self._device = device or (torch.accelerator.current_accelerator() or torch.device("cpu")).type
         try:

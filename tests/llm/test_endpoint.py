@@ -23,22 +23,16 @@ def endpoint(chat_server):
         throttle = Throttle()
         sleep = throttle.sleep
         throttle.sleep = lambda seconds: sleep(seconds / 100)
-        return Endpoint("m", throttle, **{"retries": 2, **options})
+        return Endpoint({"model": "m"}, throttle, **{"retries": 2, **options})
 
     return endpoint
 
 
-def test_an_answer(endpoint, chat_server):
-    reply = endpoint(temperature=0.0, max_tokens=5, json_mode=True)(ASKED)
+def test_an_answer(chat_server):
+    settings = {"model": "m", "temperature": 0.0, "max_tokens": 5}
+    reply = Endpoint(settings, Throttle())(ASKED)
     assert (reply.text, reply.stop, reply.prompt_tokens, reply.completion_tokens) == ("hello", "stop", 100, 10)
-    assert chat_server.requests == [
-        {"model": "m", "messages": ASKED, "temperature": 0, "max_tokens": 5, "response_format": {"type": "json_object"}}
-    ]
-
-
-def test_options_that_are_not_given_are_not_sent(endpoint, chat_server):
-    endpoint()(ASKED)
-    assert set(chat_server.requests[0]) == {"model", "messages"}
+    assert chat_server.requests == [{**settings, "messages": ASKED}]
 
 
 def test_tokens_nobody_counted_are_estimated(endpoint, chat_server):
@@ -138,6 +132,6 @@ def test_it_must_be_said_whom_to_ask(monkeypatch):
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
     with pytest.raises(ConfigError, match="neither OPENAI_API_KEY nor OPENAI_BASE_URL is set"):
-        Endpoint("m", Throttle())
+        Endpoint({"model": "m"}, Throttle())
     monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:9/v1")
-    Endpoint("m", Throttle())
+    Endpoint({"model": "m"}, Throttle())

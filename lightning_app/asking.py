@@ -1,0 +1,106 @@
+"""What commands that ask a language model have in common: options, the model itself, progress, cost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from medgraph.console import FAILED, INTERRUPTED, fail
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from medgraph.llm.ask import Price, Usage
+    from medgraph.llm.chat import ChatModel
+    from medgraph.llm.journal import Journal
+    from medgraph.llm.throttle import Throttle
+
+Model = Annotated[str, typer.Option(metavar="NAME", help="As the server knows it, or folder of a local model.")]
+Workers = Annotated[int, typer.Option(min=1, help="Calls at the same time.")]
+PerMinute = Annotated[float | None, typer.Option(metavar="N", help="At most N requests a minute.")]
+Retries = Annotated[int, typer.Option(min=0, help="Attempts after an answer that cannot be used.")]
+Timeout = Annotated[float, typer.Option(metavar="SECONDS", help="Without an answer, the call is repeated.")]
+Temperature = Annotated[float, typer.Option(help="Of sampling; negative: the server's.")]
+MaxTokens = Annotated[int | None, typer.Option(min=1, help="Longest answer [default: the server's].")]
+JsonMode = Annotated[bool, typer.Option("--json-mode", help="Let the server enforce JSON; not all can.")]
+PriceIn = Annotated[float, typer.Option(metavar="PRICE", help="Of a million tokens read.")]
+PriceOut = Annotated[float, typer.Option(metavar="PRICE", help="Of a million tokens written.")]
+
+
+@contextmanager
+def resumable(journal: Journal) -> Iterator[None]:
+    """End in one line that says how to go on, when the user or the server ends the job."""
+    from medgraph.llm.chat import CallError
+
+    kept = f"{journal.path} keeps every answer; run the same command again to continue"
+    try:
+        yield
+    except KeyboardInterrupt:
+        fail(f"interrupted; {kept}", INTERRUPTED)
+    except CallError as error:
+        fail(f"error: {error}; {kept}", FAILED)
+
+
+@contextmanager
+def progress(what: str, total: int, usage: Usage, price: Price) -> Iterator[Callable[[], None]]:
+    """Show a bar with rate, remaining time and cost on standard error, if that is a terminal.
+
+    Yields:
+        A function to be called after each of the `total` steps.
+    """
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    rate, cost = TextColumn("{task.fields[rate]:.1f}/s"), TextColumn("{task.fields[cost]}")
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), rate, TimeRemainingColumn(), cost)
+    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
+        task = bar.add_task(what, total=total, rate=0.0, cost="")
+
+        def advance() -> None:
+            cost = price.of(usage.prompt_tokens, usage.completion_tokens)
+            bar.update(task, advance=1, rate=bar.tasks[0].speed or 0.0, cost=f"cost {cost:.2f}" if cost else "")
+
+        yield advance
+
+
+def spent(usage: Usage, price: Price) -> str:
+    """Calls, tokens and cost in one line."""
+    line = (f"{usage.calls:,} calls, {usage.recalled:,} answers from the journal; {usage.prompt_tokens:,} tokens read, "
+            f"{usage.completion_tokens:,} written")  # fmt: skip
+    if usage.estimated:
+        line += f" (estimated for {usage.estimated:,} calls)"
+    cost = price.of(usage.prompt_tokens, usage.completion_tokens)
+    return f"{line}; cost {cost:.4f}" if price.prompt or price.completion else line
+
+
+def settings(model: str, temperature: float, max_tokens: int | None, json_mode: bool) -> dict[str, Any]:
+    """What requests to a server hold besides the messages."""
+    optional = {
+        "temperature": None if temperature < 0 else temperature,
+        "max_tokens": max_tokens,
+        "response_format": {"type": "json_object"} if json_mode else None,
+    }
+    return {"model": model, **{name: value for name, value in optional.items() if value is not None}}
+
+
+def open_model(
+    local: bool,
+    model: str,
+    throttle: Throttle,
+    temperature: float,
+    max_tokens: int | None,
+    json_mode: bool,
+    timeout: float,
+) -> ChatModel:
+    """The model behind OPENAI_BASE_URL, or a local one."""
+    if local:
+        from medgraph.llm.local import LocalChat
+
+        return LocalChat(model, max_tokens or 1024)
+    from medgraph.llm.endpoint import Endpoint
+
+    return Endpoint(settings(model, temperature, max_tokens, json_mode), throttle, timeout)
