@@ -269,6 +269,8 @@ def test_yaml_round_trip(experiment, write, argv):
         ("alignment=pathlib.Path", "alignment=pathlib.Path: 'pathlib.Path' is not a subclass of"),
         ("alignment.k=0", "alignment=exgra: "),
         ("stage2.alpha=0", "alignment=exgra has no effect while every alpha is 0; add stage2.alpha=1"),
+        ("stage2.queue=-1", "stage2.queue=-1: expected 0 or more"),
+        ("stage3.queue=8", "stage3.queue=8 has no effect while stage3.alpha is 0; leave it out"),
         # files
         ("config=no.yaml", "config=no.yaml: no such file"),
     ],
@@ -278,6 +280,15 @@ def test_mistakes(experiment, argument, message):
         parse(experiment, [argument])
     assert message in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_a_queue_needs_a_head_and_graphs_that_have_a_use_for_it(experiment):
+    with pytest.raises(ConfigError, match=r"stage2\.queue=8: MGCAHead reads tokens, which a queue does not keep"):
+        parse(experiment, ["alignment=mgca", "stage2.queue=8"])
+    graphs = ["alignment.graph_size=16", "stage2.queue=8"]
+    with pytest.raises(ConfigError, match=r"no effect while stage2\.batch_size=16 fills the graphs of .*graph_size=16"):
+        parse(experiment, [*graphs, "stage2.batch_size=16"])
+    assert parse(experiment, [*graphs, "stage2.batch_size=8"]).stage2.queue == 8
 
 
 @pytest.mark.parametrize(

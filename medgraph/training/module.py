@@ -10,27 +10,38 @@ import torch
 from torch import Tensor, nn
 from torchmetrics import MeanMetric
 
-from medgraph.alignment.head import AlignmentHead, AlignmentInput
+from medgraph.alignment.clock import time_solves
+from medgraph.alignment.diagnostics import watch_gradients
+from medgraph.alignment.gather import global_batch
+from medgraph.alignment.head import AlignmentHead, AlignmentInput, AlignmentOutput
+from medgraph.alignment.memory import NodeMemory
 from medgraph.config import StageConfig
 from medgraph.data.collate import ConversationBatch, QuestionBatch
 from medgraph.evaluation.scoring import strict_score
 from medgraph.models.medvlm import MedVLM
+from medgraph.training.matches import Matches
 
 
 class StageModule(L.LightningModule):
     """One training stage of a `MedVLM`.
 
     Checkpoints hold what is trained, the alignment head, and every source of randomness; frozen parts come from the
-    base model. Logged: ``train/loss``, ``train/lm``, ``train/lm_extended``, ``train/align`` and ``train/align/<term>``,
-    ``train/lr``, ``val/accuracy`` (strict score of generated short answers, in [0, 1]).
+    base model. Logged: ``train/loss``, ``train/lm``, ``train/lm_extended``, ``train/align``, ``train/align/<term>`` and
+    ``train/align/grad_norm/<view>``, ``train/lr``, ``val/accuracy`` (strict score of generated short answers, in
+    [0, 1]).
+
+    On several ranks the alignment loss is that of the global batch (:func:`medgraph.alignment.gather.global_batch`).
 
     Args:
         vlm: the model; the stage decides which of its parts train.
         head: alignment head, already set up for the model's width; None trains without one.
         stage: resolved options.
         steps: optimiser steps of the whole stage.
-        seed: seed of the noise inside the head.
+        seed: seed of the noise inside the head, the same on all ranks.
         max_new_tokens: longest answer in validation.
+
+    Attributes:
+        last_matches: what the head matched in the last batch, None where it does not match.
     """
 
     def __init__(
@@ -46,6 +57,9 @@ class StageModule(L.LightningModule):
         self.vlm, self.stage, self.steps, self.max_new_tokens = vlm, stage, steps, max_new_tokens
         self.head = head if head is not None and stage.alpha > 0 else None
         self.noise = torch.Generator().manual_seed(seed)
+        self.memory = NodeMemory(stage.queue)
+        self.node_gradients: dict[str, Tensor] = {}
+        self.last_matches: Matches | None = None
         self.val_accuracy = MeanMetric()
         self.strict_loading = False
         assert stage.train is not None
@@ -67,12 +81,10 @@ class StageModule(L.LightningModule):
             terms["lm_extended"] = self.vlm.lm_loss(image_tokens, batch.lm_extended)
         loss = torch.stack(list(terms.values())).sum()
         if self.head is not None:
-            texts = {view: self.vlm.text_nodes(text, batch.text_ids[view]) for view, text in batch.texts.items()}
-            images = self.vlm.image_nodes(image_tokens, batch.image_ids)
-            output = self.head(AlignmentInput(images, texts, self.noise, batch.entities))
-            loss = loss + self.stage.alpha * output.loss
-            terms["align"] = output.loss
-            terms |= {f"align/{name}": value for name, value in output.terms.items()}
+            align = self.align(self.head, image_tokens, batch)
+            loss = loss + self.stage.alpha * align.loss
+            terms["align"] = align.loss
+            terms |= {f"align/{name}": value for name, value in align.terms.items()}
         if not torch.isfinite(loss):
             bad = next((name for name, value in terms.items() if not torch.isfinite(value).all()), "loss")
             raise FloatingPointError(
@@ -83,6 +95,25 @@ class StageModule(L.LightningModule):
         self.log_dict({f"train/{name}": value.detach() for name, value in values.items()}, batch_size=len(batch.ids))
         self.log("loss", loss.detach(), prog_bar=True, logger=False, batch_size=len(batch.ids))
         return loss
+
+    def align(self, head: AlignmentHead, image_tokens: Tensor, batch: ConversationBatch) -> AlignmentOutput:
+        """Alignment loss of the global batch and the remembered nodes, with the solver's time among the terms."""
+        texts = {view: self.vlm.text_nodes(text, batch.text_ids[view]) for view, text in batch.texts.items()}
+        images = self.vlm.image_nodes(image_tokens, batch.image_ids)
+        nodes = AlignmentInput(images, texts, self.noise, batch.entities)
+        everyone = global_batch(nodes, head.uses_tokens)
+        with time_solves() as clock:
+            output = head(self.memory.extend(everyone))
+        if clock.seconds:
+            output.terms["solver_seconds"] = torch.tensor(clock.seconds)
+        self.node_gradients = watch_gradients(nodes, output.loss)
+        self.last_matches = None if output.matches is None else Matches.of(everyone, output.matches)
+        return output
+
+    def on_after_backward(self) -> None:
+        """Log what the alignment loss sends to the nodes."""
+        norms = {f"train/align/grad_norm/{name}": norm for name, norm in self.node_gradients.items()}
+        self.log_dict(norms, batch_size=1)
 
     def validation_step(self, batch: QuestionBatch, batch_idx: int) -> dict[str, list[str]]:
         """Answer validation questions and score them strictly; callbacks get the answers."""
@@ -112,16 +143,18 @@ class StageModule(L.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Leave out what is frozen, keep all random states."""
+        """Leave out what is frozen, keep the remembered nodes and all random states."""
         named = self.named_parameters(remove_duplicate=False)  # tied weights have two names
         frozen = {name for name, parameter in named if not parameter.requires_grad}
         checkpoint["state_dict"] = {k: v for k, v in checkpoint["state_dict"].items() if k not in frozen}
+        checkpoint["memory"] = self.memory.state_dict()
         checkpoint["random"] = {"noise": self.noise.get_state(), "torch": torch.get_rng_state()}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Restore the random states; a validation that was interrupted starts again from its first batch."""
+        """Restore remembered nodes and random states; an interrupted validation starts again from its first batch."""
         validation = checkpoint["loops"]["fit_loop"]["epoch_loop.val_loop.batch_progress"]
         validation["current"] = dict.fromkeys(validation["current"], 0)
+        self.memory.load_state_dict(checkpoint["memory"])
         self.noise.set_state(checkpoint["random"]["noise"])
         torch.set_rng_state(checkpoint["random"]["torch"])
 

@@ -27,6 +27,7 @@ from medgraph.data.records import Corpus
 from medgraph.models.medvlm import MedVLM
 from medgraph.training.checkpoint import AtomicCheckpointIO, checkpoint_callback, newest_checkpoint
 from medgraph.training.logging import MetricsLogger, Samples, Throughput
+from medgraph.training.matches import MatchWriter
 from medgraph.training.module import StageModule, trained_state
 from medgraph.training.rundir import replacing, write_json
 
@@ -137,6 +138,7 @@ def _fit(
         plugins=[AtomicCheckpointIO()], enable_model_summary=False, default_root_dir=str(folder),
         callbacks=[
             checkpoint_callback(folder, options.checkpoint_every), throughput, Samples(),
+            MatchWriter(folder.parent / "matches.json", name, stage.data.corpus),
             *([RichProgressBar(refresh_rate=5, leave=True), RichModelSummary(max_depth=2)] if progress else []),
         ],
     )  # fmt: skip

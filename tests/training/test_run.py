@@ -1,4 +1,5 @@
 import json
+import math
 import shutil
 
 import pytest
@@ -9,6 +10,7 @@ from medgraph.alignment.head import AlignmentHead, AlignmentOutput
 from medgraph.alignment.heads.infonce import InfoNCEHead
 from medgraph.config import ConfigError, ExperimentConfig, PhantomConfig, StageConfig, head_config, model_config, parse
 from medgraph.evaluation.predictions import read_predictions
+from medgraph.report.matches import read_matches
 from medgraph.training.checkpoint import newest_checkpoint
 from medgraph.training.logging import read_metrics
 from medgraph.training.module import StageModule
@@ -23,7 +25,7 @@ def small(root, *arguments):
         model=model_config("tiny", weights="random"),
         alignment=head_config("exgra"),
         stage1=StageConfig(steps=2, batch_size=4),
-        stage2=StageConfig(steps=7, batch_size=4, alpha=1.0),
+        stage2=StageConfig(steps=7, batch_size=4, alpha=1.0, queue=6),
         stage3=StageConfig(steps=2, batch_size=4),
     )
     overrides = ("trainer.checkpoint_every=2", "trainer.log_every=1", "eval.limit=6", "trainer.accelerator=cpu")
@@ -71,6 +73,22 @@ def test_steps_count_over_all_stages(finished):
     stage2 = [line for line in losses(finished.folder) if line["stage"] == "stage2" and "train/loss" in line]
     for line in stage2:
         assert line["train/loss"] == pytest.approx(line["train/lm"] + line["train/align"], rel=1e-5)
+
+
+def test_alignment_is_diagnosed_in_every_step_and_drawn(finished):
+    stage2 = [line for line in losses(finished.folder) if line["stage"] == "stage2" and "train/align" in line]
+    assert len(stage2) == 7
+    terms = ["unmatched", "solver_gap", "match_accuracy", *(f"grad_norm/{n}" for n in ("image", "answer", "extended"))]
+    for line in stage2:
+        assert all(math.isfinite(line[f"train/align/{term}"]) for term in terms)
+        assert line["train/align/grad_norm/image"] > 0
+    assert any("train/align/solver_seconds" in line for line in read_metrics(finished.folder / "metrics.jsonl"))
+    first, last = read_matches(finished.folder / "matches.json")["stage2"]
+    assert (first.step, last.step) == (1, 7)
+    assert first.table.shape == last.table.shape == (4, 4)  # without the queue
+    assert all(first.groups)
+    assert "Matches of images and texts" in (finished.folder / "report.html").read_text()
+    assert any(b"train/align/matches" in file.read_bytes() for file in finished.folder.glob("tensorboard/stage2/*"))
 
 
 def test_running_again_changes_nothing(finished, capsys):
@@ -149,7 +167,8 @@ def test_answers_that_would_be_cut_off_are_refused(tmp_path):
 
 
 def test_a_batch_of_one_trains(tmp_path):
-    outcome = run(small(tmp_path, "stage1.steps=0", "stage2.batch_size=1", "stage2.steps=2", "stage3.steps=0"))
+    batch = ("stage2.batch_size=1", "stage2.steps=2", "stage2.queue=0")
+    outcome = run(small(tmp_path, *batch, "stage1.steps=0", "stage3.steps=0"))
     assert [line["train/align"] for line in losses(outcome.folder) if "train/align" in line] == [0.0, 0.0]
 
 
@@ -176,7 +195,8 @@ def test_a_head_of_ones_own_needs_no_registration(tmp_path):
             gap = nodes.image.pooled.mean(0) - nodes.texts["answer"].pooled.mean(0)
             return AlignmentOutput(self.weight * (self.scale * gap).square().sum(), {"gap": gap.norm().detach()})
 
-    outcome = run(small(tmp_path, "stage3.steps=0", "stage1.steps=0"), alignment=Centroid(weight=0.5))
+    stages = ("stage1.steps=0", "stage2.queue=0", "stage3.steps=0")
+    outcome = run(small(tmp_path, *stages), alignment=Centroid(weight=0.5))
     assert "weight: 0.5" in (outcome.folder / "config.yaml").read_text()
     assert any("train/align/gap" in line for line in losses(outcome.folder))
 
@@ -187,7 +207,7 @@ def test_a_loss_that_is_not_finite_names_the_term_and_the_records(tmp_path):
             return AlignmentOutput(nodes.image.pooled.sum() * float("nan"))
 
     with pytest.raises(FloatingPointError, match=r"train/align is not finite for records .*phantom"):
-        run(small(tmp_path, "stage1.steps=0"), alignment=Broken())
+        run(small(tmp_path, "stage1.steps=0", "stage2.queue=0"), alignment=Broken())
 
 
 def test_a_bad_head_option_is_one_clear_line():

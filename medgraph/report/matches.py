@@ -1,0 +1,114 @@
+"""The picture of the matches: which image an alignment head gives to which text.
+
+Letters: N samples.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.collections import PatchCollection
+from matplotlib.colors import to_rgba
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from numpy.typing import NDArray
+
+from medgraph.report.look import BLUE, FAINT, INK, ORANGE, WIDTH, styled
+from medgraph.report.page import Picture, picture
+from medgraph.report.words import percent
+
+
+@dataclass(frozen=True, slots=True)
+class MatchTable:
+    """Matches of one training batch.
+
+    Attributes:
+        step: optimiser step of the stage.
+        table: (N, N) float in [0, 1], how much image i is matched to the text of sample j.
+        right: (N, N) bool, pairs of the same sample or the same content.
+        groups: modality of every sample; empty texts where unknown.
+    """
+
+    step: int
+    table: NDArray[np.float64]
+    right: NDArray[np.bool_]
+    groups: list[str]
+
+    @property
+    def share_right(self) -> float:
+        """Share of the images' matches that are right."""
+        return float((self.table * self.right).sum() / len(self.table))
+
+
+def read_matches(path: Path) -> dict[str, list[MatchTable]]:
+    """Read ``matches.json``: the first and the last table of every stage, samples in the order of their groups."""
+    stages = {}
+    for stage, entries in json.loads(path.read_text(encoding="utf-8")).items():
+        tables = []
+        for name in ("first", "last"):
+            if entry := entries.get(name):
+                groups = entry["modality"] or [""] * len(entry["table"])
+                order = np.argsort(groups, kind="stable")
+                table, right = (np.array(entry[key])[np.ix_(order, order)] for key in ("table", "right"))
+                tables.append(MatchTable(entry["step"], table, right.astype(bool), [groups[i] for i in order]))
+        stages[stage] = tables
+    return stages
+
+
+def match_pictures(folder: Path) -> list[Picture]:
+    """One picture for every stage that aligned, from the ``matches.json`` of a run; none where it is absent."""
+    path = folder / "matches.json"
+    if not path.exists():
+        return []
+    pictures = []
+    for stage, tables in read_matches(path).items():
+        steps = " and ".join(f"step {table.step}" for table in tables)
+        shares = " and ".join(f"{percent(table.share_right)} %" for table in tables)
+        caption = (
+            f"{stage}, matches of the training batch at {steps}: images (rows) against texts (columns), sorted by "
+            "modality. Blue is right (the diagonal, and samples with the same image or text), orange is wrong; the "
+            f"stronger, the more of the text views agree. Right: {shares}."
+        )
+        pictures.append(picture(draw_matches(tables, stage), caption))
+    return pictures
+
+
+@styled
+def draw_matches(tables: Sequence[MatchTable], stage: str) -> Figure:
+    """Draw tables side by side: a square for every pair that is matched."""
+    figure = Figure(figsize=(WIDTH, WIDTH / 2 + 0.55 if len(tables) > 1 else WIDTH), layout="constrained")
+    figure.suptitle(f"Matches of images and texts, {stage}", x=0.02, ha="left", fontsize=10.5, fontweight="bold")
+    for axes, table in zip(figure.subplots(1, len(tables), squeeze=False)[0], tables, strict=True):
+        _draw_table(axes, table)
+    return figure
+
+
+def _draw_table(axes: Axes, table: MatchTable) -> None:
+    size = len(table.table)
+    rows, columns = np.nonzero(table.table)
+    colours = [
+        to_rgba(BLUE if table.right[i, j] else ORANGE, alpha=table.table[i, j])
+        for i, j in zip(rows, columns, strict=True)
+    ]
+    squares = [Rectangle((j, i), 1, 1) for i, j in zip(rows, columns, strict=True)]
+    axes.add_collection(PatchCollection(squares, facecolors=colours, edgecolors="none"))
+    ends = np.cumsum([len(list(members)) for _, members in groupby(table.groups)])
+    for end in ends[:-1]:
+        axes.axhline(end, color=FAINT, linewidth=0.6)
+        axes.axvline(end, color=FAINT, linewidth=0.6)
+    names = [name for name, _ in groupby(table.groups)]
+    middles = (ends + np.concatenate([[0], ends[:-1]])) / 2
+    axes.set_yticks(middles, names, rotation=90, va="center", fontsize=8)
+    axes.set_xticks([])
+    axes.tick_params(length=0)
+    axes.set(xlim=(0, size), ylim=(size, 0), aspect="equal")
+    axes.set_xlabel("texts")
+    axes.set_title(f"step {table.step}", fontsize=9, color=INK)
+    for spine in axes.spines.values():
+        spine.set_visible(True)
