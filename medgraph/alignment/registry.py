@@ -19,6 +19,7 @@ HEADS: dict[str, str] = {
     "exgra": "medgraph.alignment.heads.exgra:ExGraHead",
     "infonce": "medgraph.alignment.heads.infonce:InfoNCEHead",
     "logra": "medgraph.alignment.heads.logra:LoGraHead",
+    "medslip": "medgraph.alignment.heads.medslip:MeDSLIPHead",
     "mgca": "medgraph.alignment.heads.mgca:MGCAHead",
     "none": "medgraph.alignment.heads.none:NoAlignmentHead",
     "ot": "medgraph.alignment.heads.ot:TokenOTHead",

@@ -35,7 +35,9 @@ def make_problem() -> Callable[..., MatchingProblem]:
 def make_input() -> Callable[..., AlignmentInput]:
     """A batch of nodes: image, answer, extended answer."""
 
-    def make(num_nodes=6, dim=8, seed=0, tokens=0, texts=("answer", "extended"), ids=None, scale=1.0) -> AlignmentInput:
+    def make(
+        num_nodes=6, dim=8, seed=0, tokens=0, texts=("answer", "extended"), ids=None, scale=1.0, entities=False
+    ) -> AlignmentInput:
         generator = torch.Generator().manual_seed(seed)
 
         def node_set() -> NodeSet:
@@ -46,6 +48,14 @@ def make_input() -> Callable[..., AlignmentInput]:
                 mask = torch.arange(tokens) < torch.randint(1, tokens + 1, (num_nodes, 1), generator=generator)
             return NodeSet(pooled.requires_grad_(), words, mask, ids)
 
-        return AlignmentInput(node_set(), {name: node_set() for name in texts}, torch.Generator().manual_seed(seed))
+        known = {
+            name: torch.arange(num_nodes) % (i + 2) for i, name in enumerate(("modality", "area", "task", "label"))
+        }
+        return AlignmentInput(
+            node_set(),
+            {name: node_set() for name in texts},
+            torch.Generator().manual_seed(seed),
+            known if entities else {},
+        )
 
     return make
