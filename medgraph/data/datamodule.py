@@ -1,22 +1,28 @@
-"""The LightningDataModule of a stage: conversations to train on, single questions to validate with."""
+"""LightningDataModules: conversations to train on, single questions to validate and test with.
+
+`CorpusDataModule` takes any corpus and is what a run uses; the others read one and need no configuration.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 import lightning as L
 from torch.utils.data import DataLoader
 
+from medgraph.config import FilesConfig, data_config
+from medgraph.config.validation import check_root
+from medgraph.data import build_corpus
 from medgraph.data.collate import Tokens, collate_conversations, collate_questions
 from medgraph.data.errors import DataError
-from medgraph.data.loading import ConversationDataset, EpochSampler, ImageCache, QuestionDataset
+from medgraph.data.loading import ConversationDataset, EpochSampler, ImageCache, QuestionDataset, ShareSampler
 from medgraph.data.records import Corpus, Image, Record, take_questions
 
 
-class VQADataModule(L.LightningDataModule):
-    """Conversations of one split for training, questions of ``val`` for validation.
+class CorpusDataModule(L.LightningDataModule):
+    """Conversations of one split for training, questions of ``val`` for validation, of ``test`` and ``ood`` for tests.
 
     Its checkpoint state is the corpus' fingerprint, so that other data is refused, and the number of batches
     of the epoch that were trained on. (A batch that an interrupt hits half way counts as not seen; a count kept by the
@@ -27,7 +33,7 @@ class VQADataModule(L.LightningDataModule):
         split: the split to train on: ``train`` or ``task``.
         tokens: tokenizer and sizes of the model.
         images: cache of decoded images, shared by all stages of a run.
-        batch_size: images a batch and device.
+        batch_size: conversations a batch and device.
         seed: seed of the order.
         views: text views that the alignment head wants.
         extended_lm: also encode conversations with extended answers.
@@ -62,9 +68,7 @@ class VQADataModule(L.LightningDataModule):
         )
         self.views, self.extended_lm = views, extended_lm
         self.validation = take_questions(corpus.splits["val"], val_limit)
-        self.dataset = ConversationDataset(
-            corpus.splits[split], images, seed, changes, corpus.ordered, corpus.turns
-        )
+        self.dataset = ConversationDataset(corpus.splits[split], images, seed, changes, corpus.ordered, corpus.turns)
         self._fingerprint, self._trained_batches = corpus.fingerprint(), 0
 
     def train_dataloader(self) -> DataLoader[Any]:
@@ -82,13 +86,19 @@ class VQADataModule(L.LightningDataModule):
 
     def val_dataloader(self) -> DataLoader[Any]:
         """Questions of the validation split."""
-        return question_loader(self.validation, self.images, self.tokens, self.eval_batch_size)
+        return question_loader(self.validation, self.images, self.tokens, self.eval_batch_size, shared=True)
+
+    def test_dataloader(self) -> list[DataLoader[Any]]:
+        """All questions of ``test`` and of ``ood``, each where there are any."""
+        return [
+            question_loader(list(records), self.images, self.tokens, self.eval_batch_size, shared=True)
+            for name in ("test", "ood")
+            if (records := self.corpus.splits.get(name))
+        ]
 
     def state_dict(self) -> dict[str, Any]:
         """What the data is, and how far into the epoch training has come."""
-        assert self.trainer is not None
-        progress: Any = self.trainer.fit_loop.epoch_loop.batch_progress.current
-        return {"data": self._fingerprint, "batches": progress.processed}
+        return {"data": self._fingerprint, "batches": trained_batches(self)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Continue behind the batches that were trained on; refuse other data.
@@ -104,10 +114,171 @@ class VQADataModule(L.LightningDataModule):
         self._trained_batches = state_dict["batches"]
 
 
+class MedMATDataModule(CorpusDataModule):
+    """Med-MAT from its folder.
+
+    Args:
+        root: folder that holds ``Aggregated_Subsets/`` and ``med-mat/``.
+        tokens: tokenizer and sizes of the model.
+        batch_size: conversations a batch and device.
+        image_size: side of the model's images in pixels.
+        split: what to train on: ``train`` or ``task``.
+        loader: further arguments of `CorpusDataModule`: ``seed``, ``views``, ``num_workers`` …
+        options: fields of `medgraph.config.MedMATConfig`.
+
+    Raises:
+        ConfigError: for an unknown option.
+        DataError: for data that is missing or malformed.
+    """
+
+    def __init__(
+        self,
+        root: str,
+        tokens: Tokens,
+        batch_size: int,
+        image_size: int,
+        split: str = "train",
+        loader: Mapping[str, Any] | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(**_arguments("medmat", tokens, batch_size, image_size, split, loader, root=root, **options))
+
+
+class VQADataModule(CorpusDataModule):
+    """A question-answering set, or any other source, from its folder or file.
+
+    Args:
+        source: a key of `medgraph.config.DATA`: ``vqa_rad``, ``slake``, ``path_vqa``, ``hf`` …
+        root: folder or file of the data.
+        tokens: tokenizer and sizes of the model.
+        batch_size: conversations a batch and device.
+        image_size: side of the model's images in pixels.
+        split: what to train on: ``task`` (all training images) or ``train`` (``fraction`` of them).
+        loader: further arguments of `CorpusDataModule`.
+        options: fields of the source's configuration.
+
+    Raises:
+        ConfigError: for an unknown source or option.
+        DataError: for data that is missing or malformed.
+    """
+
+    def __init__(
+        self,
+        source: str,
+        root: str,
+        tokens: Tokens,
+        batch_size: int,
+        image_size: int,
+        split: str = "task",
+        loader: Mapping[str, Any] | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(**_arguments(source, tokens, batch_size, image_size, split, loader, root=root, **options))
+
+
+class InstructionDataModule(CorpusDataModule):
+    """Conversations in the form of LLaVA-Med and ExGra-Med.
+
+    Args:
+        root: the JSON file.
+        tokens: tokenizer and sizes of the model.
+        batch_size: conversations a batch and device.
+        image_size: side of the model's images in pixels.
+        split: what to train on: ``train`` or ``task``.
+        loader: further arguments of `CorpusDataModule`.
+        options: fields of `medgraph.config.ConversationsConfig`.
+
+    Raises:
+        ConfigError: for an unknown option.
+        DataError: for data that is missing or malformed.
+    """
+
+    def __init__(
+        self,
+        root: str,
+        tokens: Tokens,
+        batch_size: int,
+        image_size: int,
+        split: str = "train",
+        loader: Mapping[str, Any] | None = None,
+        **options: Any,
+    ) -> None:
+        arguments = _arguments("conversations", tokens, batch_size, image_size, split, loader, root=root, **options)
+        super().__init__(**arguments)
+
+
+class PhantomDataModule(CorpusDataModule):
+    """Generated images; nothing to download.
+
+    Args:
+        tokens: tokenizer and sizes of the model.
+        batch_size: conversations a batch and device.
+        image_size: side of the model's images in pixels.
+        split: what to train on: ``train`` or ``task``.
+        loader: further arguments of `CorpusDataModule`.
+        options: fields of `medgraph.config.PhantomConfig`.
+
+    Raises:
+        ConfigError: for an unknown option.
+    """
+
+    def __init__(
+        self,
+        tokens: Tokens,
+        batch_size: int,
+        image_size: int,
+        split: str = "train",
+        loader: Mapping[str, Any] | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(**_arguments("phantom", tokens, batch_size, image_size, split, loader, **options))
+
+
+def _arguments(
+    source: str,
+    tokens: Tokens,
+    batch_size: int,
+    image_size: int,
+    split: str,
+    loader: Mapping[str, Any] | None,
+    **options: Any,
+) -> dict[str, Any]:
+    """Arguments of `CorpusDataModule` for a source; one that reads files is checked for a root."""
+    config = data_config(source, **options)
+    if isinstance(config, FilesConfig):
+        check_root(config, "root")
+    corpus = build_corpus(config)
+    return {"corpus": corpus, "split": split, "tokens": tokens, "images": ImageCache(corpus, image_size),
+            "batch_size": batch_size, "seed": 0, **(loader or {})}  # fmt: skip
+
+
+def trained_batches(module: L.LightningDataModule) -> int:
+    """Batches of the epoch that a module's Trainer has trained on."""
+    assert module.trainer is not None
+    progress: Any = module.trainer.fit_loop.epoch_loop.batch_progress.current
+    return int(progress.processed)
+
+
 def question_loader(
-    records: list[Record], images: Callable[[str], Image] | None, tokens: Tokens, batch_size: int
+    records: list[Record],
+    images: Callable[[str], Image] | None,
+    tokens: Tokens,
+    batch_size: int,
+    shared: bool = False,
 ) -> DataLoader[Any]:
-    """Batches of single questions in order; None for images asks without them."""
+    """Batches of single questions in order; None for images asks without them.
+
+    Args:
+        records: the questions.
+        images: loads an image.
+        tokens: tokenizer and sizes of the model.
+        batch_size: questions a batch.
+        shared: each rank asks its share: together all questions, none of them twice.
+    """
+    dataset = QuestionDataset(records, images)
     return DataLoader(
-        QuestionDataset(records, images), batch_size=batch_size, collate_fn=partial(collate_questions, tokens=tokens)
+        dataset,
+        batch_size=batch_size,
+        sampler=ShareSampler(len(dataset)) if shared else None,
+        collate_fn=partial(collate_questions, tokens=tokens),
     )

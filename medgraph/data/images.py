@@ -6,6 +6,7 @@ processor, in uint8. Normalisation happens in the model, on the device. Does not
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,7 +66,7 @@ def image_root(load_image: Callable[[str, int], Image]) -> Path | None:
     return getattr(load_image, "root", None)
 
 
-def decode(path: Path) -> PIL.Image.Image:
+def decode(path: Path, content: bytes | None = None) -> PIL.Image.Image:
     """Read an image file as upright 8-bit RGB.
 
     Palettes are resolved, transparency is laid on black, more than 8 bits are stretched linearly from the smallest to
@@ -85,7 +86,7 @@ def decode(path: Path) -> PIL.Image.Image:
 
         return decode_nifti(path)
     try:
-        with PIL.Image.open(path) as image:
+        with PIL.Image.open(path if content is None else io.BytesIO(content)) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise too_large(path, f"{image.width} x {image.height} pixels")
             return _to_rgb(ImageOps.exif_transpose(image))
@@ -97,7 +98,7 @@ def decode(path: Path) -> PIL.Image.Image:
     except (PIL.Image.DecompressionBombError, PIL.Image.DecompressionBombWarning) as error:
         raise too_large(path, str(error)) from error
     except Exception as error:  # decoders raise OSError, SyntaxError, ValueError, EOFError, struct.error …
-        size = path.stat().st_size if path.is_file() else 0
+        size = len(content) if content is not None else path.stat().st_size if path.is_file() else 0
         kind = "image_empty" if size == 0 else "image_unreadable"
         found, fix = f"{size} bytes ({type(error).__name__}: {error})", "replace the file or drop the record"
         raise DataError.at(kind, path, found=found, expected="a complete image file", fix=fix) from error

@@ -25,7 +25,7 @@ ROUTINE = (
     ".*smaller than the logging interval.*",
     ".*module\\(s\\) in eval mode at the start of training.*",  # frozen parts are meant to be
     ".*exists and is not empty.*",  # a resumed stage
-    ".*dataloader is not resumable.*",  # the sampler starts at the right batch, see VQADataModule
+    ".*dataloader is not resumable.*",  # the sampler starts at the right batch, see CorpusDataModule
     ".*isinstance\\(treespec, LeafSpec.*",
     ".*torch.jit.script. is deprecated.*",
 )

@@ -21,7 +21,7 @@ from safetensors.torch import load_file, save_file
 from medgraph.alignment.head import AlignmentHead
 from medgraph.config import STAGES, ConfigError, ExperimentConfig, StageConfig
 from medgraph.data.collate import Tokens
-from medgraph.data.datamodule import VQADataModule
+from medgraph.data.datamodule import CorpusDataModule
 from medgraph.data.loading import ImageCache
 from medgraph.data.records import Corpus
 from medgraph.models.medvlm import MedVLM
@@ -42,7 +42,7 @@ class Stage:
     """A stage that will run."""
 
     config: StageConfig
-    data: VQADataModule
+    data: CorpusDataModule
     steps: int
 
 
@@ -54,7 +54,7 @@ def plan_stages(
     for name in STAGES:
         stage: StageConfig = getattr(config, name)
         assert stage.batch_size is not None
-        data = VQADataModule(
+        data = CorpusDataModule(
             corpus, SPLIT[name], tokens, images, stage.batch_size, config.seed,
             views=views if stage.alpha > 0 else (), extended_lm=stage.extended_lm,
             num_workers=config.trainer.num_workers, eval_batch_size=config.eval.batch_size,
@@ -110,7 +110,7 @@ def train_stages(
             for checkpoint in files["weights"].parent.glob("step=*.ckpt"):  # only needed to resume inside the stage
                 checkpoint.unlink()
             seconds = time.perf_counter() - start
-            console.print(f"{name}: {stage.steps} steps on {len(stage.data.dataset)} images in {seconds:.0f} s")
+            console.print(f"{name}: {stage.steps} steps on {len(stage.data.dataset)} conversations in {seconds:.0f} s")
         offset += stage.steps
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
@@ -76,7 +76,8 @@ def corpus_from_rows(rows: Iterable[Row], config: ManifestConfig, folder: Path) 
     root, policy = Path(config.images) if config.images else folder, Policy.of(config)
     splits: dict[str, list[Record]] = {}
     labelled: dict[str, tuple[SubsetSpec, list[LabelledImage]]] = {}
-    parsed = partial(parse_row, columns=config.columns, root=root, place=Path(config.root))
+    place = Path(config.root)
+    parsed = partial(parse_row, columns=config.columns, place=place, image_of=partial(stored_image, root, place))
     for split, row in policy.usable(parsed, enumerate(rows, start=1)):
         if isinstance(row, Record):
             splits.setdefault(split or "train", []).append(row)
@@ -109,15 +110,15 @@ def corpus_from_rows(rows: Iterable[Row], config: ManifestConfig, folder: Path) 
 
 
 def parse_row(
-    numbered: tuple[int, Row], columns: Columns, root: Path, place: Path
+    numbered: tuple[int, Row], columns: Columns, place: Path, image_of: Callable[[Any, str], str]
 ) -> tuple[str, Record | tuple[SubsetSpec, LabelledImage]]:
     """Split of a row (or ""), and its question or its labelled image.
 
     Args:
         numbered: number and row.
         columns: names that the table has for its columns.
-        root: folder of the images.
         place: name of the table in errors.
+        image_of: value of the image column, and the row's name in errors, to the name of the image.
 
     Raises:
         DataError: for columns that are missing and values that are wrong.
@@ -129,7 +130,7 @@ def parse_row(
         raise DataError.at("missing_column", place, record=where, found=sorted(raw),
                            expected="image, and either label or question and answer",
                            fix="name the table's columns, e.g. data.columns.image=NAME")  # fmt: skip
-    image = _image(row["image"], root, place, where)
+    image = image_of(row["image"], where)
     split = _split(row, place, where)
     if "question" in row:
         return split, _question(row, image, place, number)
@@ -137,27 +138,46 @@ def parse_row(
     return split, (_spec(row, place, where), LabelledImage(image, label, group, split))
 
 
-def _image(value: Any, root: Path, place: Path, where: str) -> str:
-    """Path of an image relative to the root; an image stored in the table is written there."""
+def image_content(value: Any, place: Path, where: str) -> str | bytes:
+    """Path of an image, or its encoded content where the table holds it.
+
+    Raises:
+        DataError: for anything else.
+    """
     if isinstance(value, Mapping):
         value = value["path"] if value.get("bytes") is None else value["bytes"]
-    if isinstance(value, str):
-        try:
-            return safe_relative(value, root)
-        except ValueError as error:
-            raise refused(value, error, place, where) from error
-    if not isinstance(value, bytes):
+    if not isinstance(value, (str, bytes)):
         raise DataError.at("wrong_type", place, record=where, field="image", found=type(value).__name__,
                            expected="a path, or the bytes of an image file",
                            fix="cast the column to datasets.Image(decode=False)")  # fmt: skip
-    relative = f"extracted/{hashlib.sha256(value).hexdigest()[:20]}.img"
+    return value
+
+
+def stored_image(root: Path, place: Path, value: Any, where: str) -> str:
+    """Path of an image relative to the root; an image stored in the table is written there.
+
+    Raises:
+        DataError: for a path that leaves the root, or something that is no image.
+    """
+    content = image_content(value, place, where)
+    if isinstance(content, str):
+        try:
+            return safe_relative(content, root)
+        except ValueError as error:
+            raise refused(content, error, place, where) from error
+    relative = f"extracted/{content_name(content)}.img"
     target = root / relative
     if not target.is_file():
         target.parent.mkdir(parents=True, exist_ok=True)
-        partial_file = target.with_suffix(".part")
-        partial_file.write_bytes(value)
-        partial_file.replace(target)
+        part = target.with_suffix(".part")
+        part.write_bytes(content)
+        part.replace(target)
     return relative
+
+
+def content_name(content: bytes) -> str:
+    """Name of an image by its content."""
+    return hashlib.sha256(content).hexdigest()[:20]
 
 
 def _split(row: Row, place: Path, where: str) -> str:
