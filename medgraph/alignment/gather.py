@@ -35,37 +35,32 @@ def global_batch(nodes: AlignmentInput, tokens: bool = True) -> AlignmentInput:
     """
     if not (dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1):
         return nodes
-    graphs = nodes.graphs()
-    lengths = {name: 0 if graph.tokens is None else graph.tokens.shape[1] for name, graph in graphs.items()}
-    sizes = torch.tensor([len(nodes.image.pooled), *lengths.values()], device=nodes.image.pooled.device)
+    graphs = {n: graph if tokens else NodeSet(graph.pooled, ids=graph.ids) for n, graph in nodes.graphs().items()}
+    lengths = [0 if graph.tokens is None else graph.tokens.shape[1] for graph in graphs.values()]
+    sizes = torch.tensor([len(nodes.image.pooled), *lengths], device=nodes.image.pooled.device)
     table = _gather(sizes.unsqueeze(0))
     if (table[:, 0] != table[0, 0]).any():
         raise ValueError(f"the ranks have batches of {table[:, 0].tolist()} nodes; drop the last batch of an epoch")
-    longest = dict(zip(graphs, table[:, 1:].amax(0).tolist(), strict=True))
-    gathered = {}
-    for name, graph in graphs.items():
-        wanted = graph if tokens else NodeSet(graph.pooled, ids=graph.ids)
-        gathered[name] = NodeSet(*map(_gather_optional, _padded(wanted, longest[name])))
+    longest = table[:, 1:].amax(0).tolist()
+    gathered = {n: _gather_nodes(graph, length) for (n, graph), length in zip(graphs.items(), longest, strict=True)}
     entities = {name: _gather(codes) for name, codes in nodes.entities.items()}
     return AlignmentInput(gathered.pop("image"), gathered, nodes.generator, entities)
 
 
-def _padded(nodes: NodeSet, length: int) -> tuple[Tensor, Tensor | None, Tensor | None, Tensor | None]:
-    """The fields of a node set, tokens and mask filled up to the given length."""
+def _gather_nodes(nodes: NodeSet, length: int) -> NodeSet:
+    """Gather a node set, its tokens filled up to the given length."""
+    pooled, ids = _gather(nodes.pooled), None if nodes.ids is None else _gather(nodes.ids)
     if nodes.tokens is None:
-        return nodes.pooled, None, None, nodes.ids
+        return NodeSet(pooled, ids=ids)
     missing = length - nodes.tokens.shape[1]
     mask = torch.ones_like(nodes.tokens[..., 0], dtype=torch.bool) if nodes.mask is None else nodes.mask
-    return nodes.pooled, F.pad(nodes.tokens, (0, 0, 0, missing)), F.pad(mask, (0, missing)), nodes.ids
-
-
-def _gather_optional(tensor: Tensor | None) -> Tensor | None:
-    return None if tensor is None else _gather(tensor)
+    return NodeSet(pooled, _gather(F.pad(nodes.tokens, (0, 0, 0, missing))), _gather(F.pad(mask, (0, missing))), ids)
 
 
 def _gather(tensor: Tensor) -> Tensor:
     """(B, …) of this rank to (W·B, …); backward sums over the ranks."""
     from torch.distributed import _functional_collectives as functional
 
-    gathered = functional.all_gather_single(tensor.contiguous(), 0, dist.group.WORLD)
-    return functional.wait_tensor(gathered)
+    group = dist.group.WORLD
+    assert group is not None
+    return functional.wait_tensor(functional.all_gather_single(tensor.contiguous(), 0, group))

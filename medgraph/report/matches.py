@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
-from medgraph.report.look import BLUE, FAINT, INK, ORANGE, WIDTH, styled
+from medgraph.report.look import BLUE, FAINT, ORANGE, WIDTH, styled
 from medgraph.report.page import Picture, picture
 from medgraph.report.words import percent
 
@@ -69,46 +69,50 @@ def match_pictures(folder: Path) -> list[Picture]:
     pictures = []
     for stage, tables in read_matches(path).items():
         steps = " and ".join(f"step {table.step}" for table in tables)
-        shares = " and ".join(f"{percent(table.share_right)} %" for table in tables)
         caption = (
-            f"{stage}, matches of the training batch at {steps}: images (rows) against texts (columns), sorted by "
-            "modality. Blue is right (the diagonal, and samples with the same image or text), orange is wrong; the "
-            f"stronger, the more of the text views agree. Right: {shares}."
+            f"{stage}, matches of a training batch at {steps}: images in rows, texts in columns, sorted by modality. "
+            "Blue is right (the diagonal, and samples with the same image or text), orange is wrong; the stronger, the "
+            "more of the text views agree. Empty rows: unmatched, or matched outside the picture."
         )
         pictures.append(picture(draw_matches(tables, stage), caption))
     return pictures
 
 
 @styled
-def draw_matches(tables: Sequence[MatchTable], stage: str) -> Figure:
-    """Draw tables side by side: a square for every pair that is matched."""
-    figure = Figure(figsize=(WIDTH, WIDTH / 2 + 0.55 if len(tables) > 1 else WIDTH), layout="constrained")
+def draw_matches(tables: Sequence[MatchTable], stage: str, line: str = FAINT) -> Figure:
+    """Draw one or two tables side by side: a square for every pair that is matched.
+
+    Args:
+        tables: of a stage.
+        stage: its name.
+        line: colour of frames; pictures outside a page, where `FAINT` has no meaning, need one of their own.
+    """
+    figure = Figure(figsize=(WIDTH, 2.3 if len(tables) > 1 else 3.6), layout="constrained")
     figure.suptitle(f"Matches of images and texts, {stage}", x=0.02, ha="left", fontsize=10.5, fontweight="bold")
-    for axes, table in zip(figure.subplots(1, len(tables), squeeze=False)[0], tables, strict=True):
-        _draw_table(axes, table)
+    for axes, table, side in zip(
+        figure.subplots(1, len(tables), squeeze=False)[0], tables, ("left", "right"), strict=False
+    ):
+        _draw_table(axes, table, line)
+        axes.yaxis.set_ticks_position(side)
     return figure
 
 
-def _draw_table(axes: Axes, table: MatchTable) -> None:
+def _draw_table(axes: Axes, table: MatchTable, line: str) -> None:
     size = len(table.table)
-    rows, columns = np.nonzero(table.table)
-    colours = [
-        to_rgba(BLUE if table.right[i, j] else ORANGE, alpha=table.table[i, j])
-        for i, j in zip(rows, columns, strict=True)
-    ]
-    squares = [Rectangle((j, i), 1, 1) for i, j in zip(rows, columns, strict=True)]
+    cells = list(zip(*np.nonzero(table.table), strict=True))
+    colours = [to_rgba(BLUE if table.right[cell] else ORANGE, alpha=float(table.table[cell])) for cell in cells]
+    squares = [Rectangle((j, i), 1, 1) for i, j in cells]
     axes.add_collection(PatchCollection(squares, facecolors=colours, edgecolors="none"))
-    ends = np.cumsum([len(list(members)) for _, members in groupby(table.groups)])
+    groups = [(name, len(list(members))) for name, members in groupby(table.groups)]
+    ends = np.cumsum([count for _, count in groups])
     for end in ends[:-1]:
-        axes.axhline(end, color=FAINT, linewidth=0.6)
-        axes.axvline(end, color=FAINT, linewidth=0.6)
-    names = [name for name, _ in groupby(table.groups)]
-    middles = (ends + np.concatenate([[0], ends[:-1]])) / 2
-    axes.set_yticks(middles, names, rotation=90, va="center", fontsize=8)
+        axes.axhline(end, color=line, linewidth=0.6)
+        axes.axvline(end, color=line, linewidth=0.6)
+    named = [(end - count / 2, name) for end, (name, count) in zip(ends, groups, strict=True) if count > 0.05 * size]
+    axes.set_yticks([middle for middle, _ in named], [name for _, name in named], fontsize=7.5)
     axes.set_xticks([])
     axes.tick_params(length=0)
-    axes.set(xlim=(0, size), ylim=(size, 0), aspect="equal")
-    axes.set_xlabel("texts")
-    axes.set_title(f"step {table.step}", fontsize=9, color=INK)
+    axes.set(xlim=(0, size), ylim=(size, 0), aspect="equal", xlabel="texts")
+    axes.set_title(f"step {table.step}: {percent(table.share_right)} % right", fontsize=9)
     for spine in axes.spines.values():
-        spine.set_visible(True)
+        spine.set(visible=True, edgecolor=line)

@@ -81,7 +81,7 @@ class MatchWriter(L.Callback):
         for logger in trainer.loggers:
             tables = read_matches(self.file).get(self.stage)
             if isinstance(logger, TensorBoardLogger) and tables and trainer.is_global_zero:
-                figure = draw_matches(tables, self.stage)
+                figure = draw_matches(tables, self.stage, line="lightgrey")
                 figure.set_facecolor("white")
                 logger.experiment.add_figure("train/align/matches", figure, trainer.global_step)
 
