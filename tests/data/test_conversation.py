@@ -73,6 +73,36 @@ def test_a_sequence_that_is_too_long_is_refused_by_name(tokens, records):
         encode_conversation(tokens.tokenizer, records, 4, 10)
 
 
+def test_an_open_question_is_not_asked_behind_the_choice_question_it_would_copy(tokens, records):
+    choice = dataclasses.replace(records[0], answer_type="choice", options=("lung", "brain"), answer="lung")
+    same = dataclasses.replace(choice, id="other", answer_type="open", options=())
+    assert answers(tokens, [choice, same]) == [" A"]
+    assert answers(tokens, [same, choice]) == [" lung"]
+
+
+def test_independent_questions_may_have_the_same_answer(tokens, records):
+    pair = [dataclasses.replace(records[0], id=name, answer="yes", answer_type="closed") for name in "ab"]
+    assert answers(tokens, pair) == [" yes", " yes"]
+
+
+def test_turns_that_do_not_fit_are_left_out_whole(tokens, records):
+    turns = [dataclasses.replace(records[0], id=f"{i}", answer=f"answer {i}", answer_type="open") for i in range(20)]
+    whole = encode_conversation(tokens.tokenizer, turns, 4, 512)
+    cut = encode_conversation(tokens.tokenizer, turns, 4, 100)
+    assert 60 < len(cut.ids) <= 100 < len(whole.ids)
+    assert cut.ids == whole.ids[: len(cut.ids)]
+    kept = answers(tokens, turns, 100)
+    assert kept == [f" answer {i}" for i in range(len(kept))]
+
+
+def answers(tokens, records, max_length=512):
+    """The supervised answers of a conversation."""
+    tokenizer = tokens.tokenizer
+    encoded = encode_conversation(tokenizer, records, 4, max_length)
+    text = tokenizer.decode([label for label in encoded.labels if label != IGNORE])
+    return text.split(tokenizer.eos_token)[:-1]
+
+
 def test_node_texts_join_all_answers(tokens, records):
     ids = encode_answers(tokens.tokenizer, records, 512, extended=True)
     text = tokens.tokenizer.decode(ids, skip_special_tokens=True)
