@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from medgraph.evaluation.predictions import read_predictions
+from medgraph.evaluation.predictions import Prediction, read_predictions
 from medgraph.evaluation.results import Results, summarise
 
 Curves = dict[str, list[tuple[float, float]]]
@@ -63,6 +63,7 @@ class RunFiles:
     """Everything a run report shows."""
 
     results: Results | None = None
+    predictions: list[Prediction] = field(default_factory=list)
     metrics: Metrics = field(default_factory=Metrics)
     samples: list[Sample] = field(default_factory=list)
     config: str = ""
@@ -76,7 +77,6 @@ class RunFiles:
 def read_run(run_dir: Path) -> RunFiles:
     """Read a run folder; results are summarised from the predictions where ``results.json`` is absent."""
     files = RunFiles()
-    results = run_dir / "results.json"
 
     def attempt(name: str, read: Any) -> Any:
         path = run_dir / name
@@ -89,10 +89,11 @@ def read_run(run_dir: Path) -> RunFiles:
             files.missing.append(f"{name} could not be read: {error}")
             return None
 
-    if results.exists():
+    files.predictions = attempt("predictions.jsonl", read_predictions) or []
+    if (run_dir / "results.json").exists():
         files.results = attempt("results.json", Results.load)
-    else:
-        files.results = attempt("predictions.jsonl", lambda path: summarise(read_predictions(path)))
+    elif files.predictions:
+        files.results = summarise(files.predictions)
     files.metrics = attempt("metrics.csv", read_metrics) or Metrics()
     files.samples = attempt("samples.json", _read_samples) or []
     files.config = attempt("config.yaml", lambda path: path.read_text(encoding="utf-8")) or ""
@@ -163,8 +164,10 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 def _read_samples(path: Path) -> list[Sample]:
     entries: Sequence[Mapping[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
-    return [Sample(**{**entry, "image": _data_uri(path.parent / entry["image"])}) for entry in entries]
+    return [Sample(**{**entry, "image": data_uri(path.parent / entry["image"])}) for entry in entries]
 
 
-def _data_uri(path: Path) -> str:
-    return f"data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}"
+def data_uri(path: Path) -> str:
+    """A picture file as text that a page can hold."""
+    kind = "jpeg" if path.suffix == ".jpg" else "png"
+    return f"data:image/{kind};base64,{base64.b64encode(path.read_bytes()).decode()}"

@@ -18,6 +18,9 @@ BLUE, ORANGE, GREEN, RED, SKY, PURPLE = "#0072b2", "#e69f00", "#009e73", "#d55e0
 COLOURS = (BLUE, ORANGE, GREEN, RED, SKY, PURPLE)
 """Okabe and Ito's colours, told apart with every common colour vision; black and yellow need a fixed background."""
 
+MARKS = ("o", "s", "^", "D", "v", "P")
+"""Shapes that go with `COLOURS`, for readers and printers without them."""
+
 INK, FAINT = "#123456", "#654321"
 """Stand-ins that `to_svg` replaces by the page's text colour and by its colour of faint lines; blue also follows the
 theme, being too dark for a dark page."""
@@ -67,9 +70,16 @@ def new_figure(height: float, title: str) -> tuple[Figure, Axes]:
 
 
 def draw_interval(
-    axes: Axes, value: float, low: float, high: float, position: float, colour: str, filled: bool = True
+    axes: Axes,
+    value: float,
+    low: float,
+    high: float,
+    position: float,
+    colour: str,
+    filled: bool = True,
+    mark: str = "o",
 ) -> None:
-    """Draw a value and its interval as a dot on a line; NaN ends draw the dot alone.
+    """Draw a value and its interval as a mark on a line; NaN ends draw the mark alone.
 
     Args:
         axes: a plot whose x axis holds the values.
@@ -78,12 +88,13 @@ def draw_interval(
         high: upper end.
         position: on the y axis.
         colour: of line and dot.
-        filled: False draws an open dot, for controls and references.
+        filled: False draws an open mark, for controls and references.
+        mark: Matplotlib's name of its shape, a second key beside the colour.
     """
     if low == low and high == high:
         axes.plot([low, high], [position, position], color=colour, linewidth=2.2, solid_capstyle="round", alpha=0.75)
     face = colour if filled else "none"
-    axes.plot([value], [position], "o", color=colour, markerfacecolor=face, markersize=6, clip_on=False)
+    axes.plot([value], [position], mark, color=colour, markerfacecolor=face, markersize=6, clip_on=False)
 
 
 def label_rows(axes: Axes, labels: Sequence[str]) -> None:

@@ -15,6 +15,7 @@ from medgraph.report.look import (
     COLOURS,
     FAINT,
     INK,
+    MARKS,
     ORANGE,
     SKY,
     draw_interval,
@@ -70,16 +71,18 @@ def table_dots(results: Results, table: str, title: str) -> Figure:
     values = sorted({value for rows in tables for value in rows})
     figure, axes = new_figure(0.95 + _ROW * len(values) * (1 + 0.25 * (len(splits) - 1)), title)
     offsets = np.linspace(-0.17, 0.17, len(splits)) if len(splits) > 1 else np.zeros(1)
-    for rows, colour, offset in zip(tables, COLOURS, offsets, strict=False):
+    for rows, colour, mark, offset in zip(tables, COLOURS, MARKS, offsets, strict=False):
         for position, value in enumerate(values):
             if value in rows:
                 row = rows[value]
                 y = position + float(offset)
-                draw_interval(axes, 100 * row.accuracy, 100 * row.interval.low, 100 * row.interval.high, y, colour)
+                low, high = 100 * row.interval.low, 100 * row.interval.high
+                draw_interval(axes, 100 * row.accuracy, low, high, y, colour, mark=mark)
                 axes.plot([100 * row.chance] * 2, [y - 0.13, y + 0.13], color=INK, linewidth=1, alpha=0.7)
-    label_rows(axes, [f"{value}  ({sum(rows[value].n for rows in tables if value in rows):,})" for value in values])
-    for split, colour in zip(splits, COLOURS, strict=False):
-        axes.plot([], [], "o", color=colour, label=split_name(split))
+    sizes = {value: " + ".join(f"{rows[value].n:,}" for rows in tables if value in rows) for value in values}
+    label_rows(axes, [f"{value}  ({sizes[value]})" for value in values])
+    for split, colour, mark in zip(splits, COLOURS, MARKS, strict=False):
+        axes.plot([], [], mark, color=colour, label=split_name(split))
     if len(splits) > 1:
         legend_below(axes)
     axes.set_xlim(-1, 101)

@@ -13,8 +13,18 @@ from medgraph.evaluation.plateau import CurvePoint, judge_plateau
 from medgraph.evaluation.results import Results
 from medgraph.evaluation.statistics import Interval, detectable_difference
 from medgraph.report import plots
+from medgraph.report.answers import (
+    CALIBRATION_HEADER,
+    calibration_figures,
+    calibration_rows,
+    confusion_figures,
+)
+from medgraph.report.breakdown import run_tables, write_run_tables
+from medgraph.report.failures import PAGE, write_failures_page
 from medgraph.report.inputs import Metrics, Reference, RunFiles, read_references, read_run
+from medgraph.report.matches import match_pictures
 from medgraph.report.page import Picture, picture, write_page
+from medgraph.report.published import FIGURES, beside
 from medgraph.report.words import control_name, duration, interval, percent, points, sample_size, split_name
 
 _BREAKDOWNS = {
@@ -27,10 +37,10 @@ _BREAKDOWNS = {
 
 
 def write_report(run_dir: str | Path, references: str | Path | None = None) -> Path:
-    """Write ``report.html`` of a run from whatever its folder holds.
+    """Write ``report.html``, ``failures.html`` and ``tables/`` of a run from whatever its folder holds.
 
-    Reads ``config.yaml``, ``environment.json``, ``metrics.csv``, ``results.json`` (or ``predictions.jsonl``) and
-    ``samples.json``; what is missing is said on the page.
+    Reads ``config.yaml``, ``environment.json``, ``metrics.csv``, ``results.json``, ``predictions.jsonl``,
+    ``samples.json`` and ``failures.json``; what is missing is said on the page.
 
     Args:
         run_dir: folder of the run.
@@ -50,10 +60,18 @@ def write_report(run_dir: str | Path, references: str | Path | None = None) -> P
     name = str(config.get("name", folder.name))
     committed = read_references(references) if references else []
     rows = _reference_rows(name, str(config.get("seed", "–")), files, committed)
+    tables = run_tables(files.results, name) if files.results else []
+    write_run_tables(folder / "tables", tables)
+    calibration = files.results.calibration if files.results else ()
+    confused = confusion_figures(files.predictions)
+    published = beside(files.predictions)
     sections = {
         "result": "Result",
         "comparison": "Comparison" if rows else "",
+        "published": "Published" if published.theirs or published.notes else "",
         "breakdown": "Where it is right" if files.results else "",
+        "confidence": "Confidence" if calibration else "",
+        "failures": "What goes wrong" if files.predictions else "",
         "training": "Training",
         "samples": "Images",
         "reading": "How to read",
@@ -75,11 +93,20 @@ def write_report(run_dir: str | Path, references: str | Path | None = None) -> P
             "reference_rows": rows,
             "reference_figures": _reference_figures(rows),
             "breakdowns": _dots(files.results, _BREAKDOWNS),
-            "curves": _curves(files.metrics),
+            "breakdown_tables": tables[1:],
+            "published": published,
+            "published_figures": FIGURES,
+            "calibration_figures": calibration_figures(calibration),
+            "calibration_header": CALIBRATION_HEADER,
+            "calibration_rows": calibration_rows(calibration),
+            "confusions": confused,
+            "wrong": write_failures_page(folder, name, files.predictions),
+            "failures_page": PAGE,
+            "curves": [*_curves(files.metrics), *match_pictures(folder)],
             "plateau": _plateau(files),
             "samples": files.samples,
             "compute": files.compute,
-            "tables": {"Data": list(_flat(files.data)), "Environment": list(_flat(files.environment))},
+            "facts_tables": {"Data": list(_flat(files.data)), "Environment": list(_flat(files.environment))},
             "config": files.config,
         },
     )
@@ -147,7 +174,10 @@ def _dots(results: Results | None, tables: Mapping[str, str]) -> list[Picture]:
         return []
     sizes = ", ".join(f"{split_name(s).lower()} n = {results.get(s).overall.n:,}" for s in results.splits)
     return [
-        picture(plots.table_dots(results, table, title), f"{title}: accuracy in %, {sizes}.")
+        picture(
+            plots.table_dots(results, table, title),
+            f"{title}: accuracy in % with 95 % intervals, {sizes}; questions of each split in brackets.",
+        )
         for table, title in tables.items()
         if any(len(results.get(split).tables[table]) > 1 for split in results.splits)
     ]
@@ -157,7 +187,9 @@ def _curves(metrics: Metrics) -> list[Picture]:
     names = list(metrics.curves)
     groups = {
         "Training loss": [n for n in names if n.endswith("/loss") or n in ("train/lm", "train/align")],
-        "Alignment": [n for n in names if "/align/" in n],
+        "Alignment": [n for n in names if n.rpartition("/")[0] == "train/align" and not n.endswith("_seconds")],
+        "Gradient norm of the alignment loss": [n for n in names if "/grad_norm/" in n],
+        "Seconds a step in the matching solver": [n for n in names if n.endswith("solver_seconds")],
         "Validation accuracy": [n for n in names if n.startswith("val/") and n.endswith("accuracy")],
         "Learning rate": [n for n in names if n.rpartition("/")[2] == "lr" or n.startswith("lr-")],
     }

@@ -42,11 +42,12 @@ def to_markdown(header: Cells, rows: Sequence[Cells], caption: str) -> str:
 
 
 def to_latex(header: Cells, rows: Sequence[Cells], caption: str) -> str:
-    """A ``booktabs`` table environment."""
+    r"""A table environment, small enough for many columns; its document needs ``\usepackage{booktabs}``."""
     body = [" & ".join(_escape_latex(cell) for cell in cells) + r" \\" for cells in rows]
     return "\n".join(
         [
-            r"\begin{table}", r"\centering", rf"\caption{{{_escape_latex(caption)}}}",
+            r"\begin{table}", r"\centering\footnotesize\setlength{\tabcolsep}{3pt}",
+            rf"\caption{{{_escape_latex(caption)}}}",
             rf"\begin{{tabular}}{{l{'r' * (len(header) - 1)}}}", r"\toprule",
             " & ".join(_escape_latex(cell) for cell in header) + r" \\", r"\midrule", *body,
             r"\bottomrule", r"\end{tabular}", r"\end{table}", "",

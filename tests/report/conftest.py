@@ -8,6 +8,7 @@ from PIL import Image
 
 from medgraph.evaluation.predictions import Prediction, PredictionWriter
 from medgraph.evaluation.results import summarise
+from medgraph.report.failures import choose_failures
 
 AREAS, MODALITIES, FINDINGS = ("Lung", "Brain", "Knee"), ("CT", "MRI", "X-ray"), ("normal", "mass", "effusion")
 
@@ -19,18 +20,22 @@ def make_predictions(seed: int = 0, images: int = 40, skill: float = 0.8) -> lis
         for i in range(images):
             modality, area, finding = (str(rng.choice(names)) for names in (MODALITIES, AREAS, FINDINGS))
             questions = {"modality": (modality, MODALITIES), "area": (area, AREAS), "finding": (finding, FINDINGS)}
-            for kind, (answer, pool) in {
-                **questions,
-                "presence": (str(rng.choice(["yes", "no"])), ("yes", "no")),
-            }.items():
+            questions["presence"] = (str(rng.choice(["yes", "no"])), ("yes", "no"))
+            for kind, (answer, pool) in questions.items():
+                answer_type = {"presence": "closed", "finding": "choice"}.get(kind, "open")
                 for control, chance in (("none", right), ("no_image", 0.1)):
                     text = answer if rng.random() < chance else str(rng.choice(pool))
+                    logits = rng.normal(size=len(pool)) + 3 * (np.array(pool) == text)
+                    logprobs = tuple((logits - np.logaddexp.reduce(logits)).tolist())
+                    unclear = answer_type != "open" and rng.random() < 0.05
                     made.append(
                         Prediction(
                             id=f"{i}-{kind}", image_id=f"{split}-{i}", split=split, control=control, subset="phantom",
-                            triplet=f"{modality}/{area}/{finding}", question_type=kind,
-                            answer_type="closed" if kind == "presence" else "open", prompt=f"Which {kind}?",
-                            answer=answer, prediction=text, score=float(text == answer),
+                            triplet=f"{modality}/{area}/{finding}", question_type=kind, answer_type=answer_type,
+                            options=FINDINGS if answer_type == "choice" else (),
+                            prompt=f"USER: <image>\nWhich {kind}? ASSISTANT:", answer=answer,
+                            prediction="cannot say" if unclear else text, score=float(text == answer and not unclear),
+                            logprobs=() if answer_type == "open" else logprobs,
                         )
                     )  # fmt: skip
     return made
@@ -63,7 +68,13 @@ def make_run(folder: Path, seed: int = 0, images: int = 40, skill: float = 0.8) 
     predictions = make_predictions(seed, images, skill)
     with PredictionWriter(folder / "predictions.jsonl") as predictions_file:
         predictions_file.write(predictions)
-    summarise(predictions, resamples=500).save(folder / "results.json")
+    validation = make_predictions(seed + 1, 20, skill)
+    summarise(predictions, resamples=500, validation=validation).save(folder / "results.json")
+    failures = [
+        {"id": failure.id, "split": failure.split, "image": f"samples/{i % 8}.png"}
+        for i, failure in enumerate(choose_failures(predictions))
+    ]
+    (folder / "failures.json").write_text(json.dumps(failures))
     (folder / "samples").mkdir(exist_ok=True)
     samples = []
     for i, prediction in enumerate([p for p in predictions if p.control == "none"][:8]):

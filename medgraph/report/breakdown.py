@@ -1,0 +1,121 @@
+"""The tables of a run: accuracy by data set, modality, question type …, each with protocol, n and intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from medgraph.evaluation.results import NO_CONTROL, Results, Row, SplitResult
+from medgraph.report.tables import Cells, write_tables
+from medgraph.report.words import control_name, interval, p_value, percent, points, sample_size, split_name
+
+ATTRIBUTES = {
+    "subset": "data set",
+    "modality": "modality",
+    "area": "anatomical area",
+    "task": "task",
+    "question_type": "question type",
+    "answer_type": "answer type",
+}
+"""Tables of `SplitResult` and what their rows are called."""
+
+_HEADER = ("n", "images", "accuracy, %", "95 % interval", "chance, %", "constant, %", "F1, %", "unparsed, %")
+_RULE = (
+    "strict protocol (the whole answer must be right; F1: token overlap of open answers), 95 % intervals over images"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class RunTable:
+    """A table as texts.
+
+    Attributes:
+        name: of its files.
+        title: what a row is.
+        header: names of the columns.
+        rows: cells as they are to be read.
+        caption: protocol, splits, their n, and the kind of interval.
+    """
+
+    name: str
+    title: str
+    header: Cells
+    rows: Sequence[Cells]
+    caption: str
+
+
+def run_tables(results: Results, run: str) -> list[RunTable]:
+    """Model and controls by split, then the model by every attribute that `ATTRIBUTES` names.
+
+    Args:
+        results: of one run.
+        run: its name, for the captions.
+    """
+    sizes = "; ".join(f"{split_name(s)}: {sample_size(results.get(s).overall)}" for s in results.splits)
+    tables = [
+        RunTable(
+            "overall",
+            "Model and controls",
+            ("split", "who answers", *_HEADER, "model minus this", "95 % interval", "p", "not above"),
+            [cells for split in results.splits for cells in _overall_rows(results, split)],
+            f"{run}: model and controls, {_RULE}. {sizes}. Differences in points, paired by question; p: McNemar.",
+        )
+    ]
+    for name, title in ATTRIBUTES.items():
+        rows = [cells for split in results.splits for cells in _attribute_rows(results, split, name)]
+        header = ("split", title, *_HEADER, "without image, %", "not above")
+        caption = f"{run}: accuracy by {title}, {_RULE}. {sizes}."
+        tables.append(RunTable(f"by_{name}", f"By {title}", header, rows, caption))
+    return tables
+
+
+def write_run_tables(folder: Path, tables: Sequence[RunTable]) -> list[Path]:
+    """Write every table as CSV, Markdown and LaTeX.
+
+    Args:
+        folder: of the tables; made if absent.
+        tables: from `run_tables`.
+
+    Returns:
+        The paths, three a table.
+    """
+    folder.mkdir(exist_ok=True)
+    return [
+        path for table in tables for path in write_tables(folder / table.name, table.header, table.rows, table.caption)
+    ]
+
+
+def _overall_rows(results: Results, split: str) -> Iterator[Cells]:
+    model = results.get(split)
+    for entry in (model, *results.controls(split)):
+        over = model.over.get(entry.control)
+        versus = (points(over.mean), interval(over, signed=True), p_value(over.p)) if over else ("", "", "")
+        yield split_name(split), control_name(entry.control), *_cells(entry.overall), *versus, _levels(entry.overall)
+
+
+def _attribute_rows(results: Results, split: str, name: str) -> Iterator[Cells]:
+    blind = next((entry for entry in results.controls(split) if entry.control == "no_image"), None)
+    for value, row in results.get(split, NO_CONTROL).tables[name].items():
+        yield split_name(split), value, *_cells(row), _accuracy(blind, name, value), _levels(row)
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    return (
+        f"{row.n:,}",
+        f"{row.images:,}",
+        percent(row.accuracy),
+        interval(row.interval),
+        percent(row.chance),
+        percent(row.constant),
+        "" if row.f1 is None else percent(row.f1),
+        percent(row.unparsed),
+    )
+
+
+def _accuracy(entry: SplitResult | None, table: str, value: str) -> str:
+    return percent(entry.tables[table][value].accuracy) if entry and value in entry.tables[table] else ""
+
+
+def _levels(row: Row) -> str:
+    return ", ".join(map(control_name, row.not_above))
