@@ -17,7 +17,14 @@ Element = Annotated[str | None, typer.Option(metavar="NAME")]
 
 
 @data.command("list")
-def list_(modality: Element = None, area: Element = None, task: Element = None) -> None:
+def list_(
+    modality: Element = None,
+    area: Element = None,
+    task: Element = None,
+    only_open: Annotated[
+        bool, typer.Option("--only-open", help="Only data sets that can be downloaded without an account.")
+    ] = False,
+) -> None:
     """List the subsets of Med-MAT."""
     from lightning_app.tables import show
     from medgraph.data.browse import list_subsets
@@ -25,7 +32,8 @@ def list_(modality: Element = None, area: Element = None, task: Element = None) 
     from medgraph.data.vocabulary import AREAS, MODALITIES, TASKS
 
     with user_errors(ValueError):
-        found = builtin().filter(
+        registry = builtin().open_part() if only_open else builtin()
+        found = registry.filter(
             modality=modality and MODALITIES.canonical(modality),
             area=area and AREAS.canonical(area),
             task=task and TASKS.canonical(task),

@@ -78,6 +78,8 @@ class MedMATConfig(FilesConfig):
     """Cap on the training images of a subset, balanced over its labels; the other splits are capped in proportion."""
     questions: Literal["released", "rebuilt", "neutral"] = "released"
     """Choice questions of the release, rebuilt ones with balanced letters, or the same without modality and area."""
+    only_open: bool = False
+    """Leave out images whose data set cannot be downloaded without an account, by the registry."""
 
     EXPECTS: ClassVar[str] = "the folder that holds Aggregated_Subsets/ and med-mat/"
 

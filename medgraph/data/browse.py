@@ -32,7 +32,7 @@ def list_subsets(specs: Iterable[SubsetSpec]) -> Table:
 
 
 def show_subset(spec: SubsetSpec, registry: Registry) -> RenderableType:
-    """Everything the registry knows about a subset: its data sets with links, access and known errors."""
+    """Everything the registry knows about a subset: its data sets with links, access, licences and known errors."""
     relatives = [
         f"subset-{min(pair - {spec.no}):02d} ({', '.join(names)})"
         for pair, names in registry.shared_datasets().items()
@@ -51,12 +51,14 @@ def show_subset(spec: SubsetSpec, registry: Registry) -> RenderableType:
     facts = Table.grid(padding=(0, 2))
     for name, value in values.items():
         facts.add_row(name, value)
-    table = Table("no", "data set", "access", title="Data sets (licences are stated at the links)")
+    table = Table("no", "data set", "access", "licence", title="Data sets")
     table.add_column("link", overflow="fold")
     table.add_column("note")
     for number in spec.datasets:
         dataset = registry.datasets[number]
-        table.add_row(str(dataset.no), dataset.name, dataset.access, dataset.url, dataset.note)
+        table.add_row(
+            str(dataset.no), dataset.name, dataset.access, dataset.licence or "see link", dataset.url, dataset.note
+        )
     return Group(spec.key, facts, *([table] if spec.datasets else []))
 
 

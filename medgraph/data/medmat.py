@@ -46,6 +46,11 @@ def build_medmat(config: MedMATConfig) -> Corpus:
     """
     root = Path(config.root)
     files = find_subsets(root, config.subsets)
+    if config.only_open:
+        files = [file for file in files if file.spec.no in builtin().open_part() or not file.spec.datasets]
+        if not files:
+            raise ConfigError("data.only_open: every data set behind the chosen subsets needs an account; "
+                              "`medgraph data list --only-open` shows those that do not")  # fmt: skip
     keys = {file.spec.no: file.spec.key for file in files}
     wanted = [subset_number(text, "data.ood_subsets") for text in config.ood_subsets]
     if missing := [number for number in wanted if number not in keys]:
@@ -60,7 +65,7 @@ def build_medmat(config: MedMATConfig) -> Corpus:
     files.sort(key=lambda file: file.spec.key not in held)
     index, policy = PathIndex(root), Policy.of(config, notes)
     return assemble(
-        (load(file, index, policy, config.questions, config.seed) for file in files),
+        (load(file, index, policy, config.questions, config.seed, config.only_open) for file in files),
         root,
         held,
         max_per_subset=config.max_per_subset,
@@ -113,7 +118,12 @@ def find_subsets(root: Path, numbers: Sequence[str] = ()) -> list[SubsetFile]:
 
 
 def load(
-    file: SubsetFile, index: PathIndex, policy: Policy, questions: QuestionSource = "released", seed: int = 0
+    file: SubsetFile,
+    index: PathIndex,
+    policy: Policy,
+    questions: QuestionSource = "released",
+    seed: int = 0,
+    only_open: bool = False,
 ) -> LoadedSubset:
     """Read a question file and find its images.
 
@@ -123,6 +133,7 @@ def load(
         policy: what to do about records and images that cannot be used.
         questions: the released questions, or rebuilt ones.
         seed: seed of rebuilt questions.
+        only_open: leave out records whose data set needs an account.
 
     Raises:
         DataError: in ``error`` mode for records that are wrong and images that are missing; in any mode if more than
@@ -130,10 +141,13 @@ def load(
     """
     items: dict[int, tuple[Item, str]] = {}
     labels: dict[str, Item] = {}
-    missing, total = [], 0
+    missing, total, closed = [], 0, 0
     for total, found in enumerate(scan_subset(file.path), start=1):
         if isinstance(found, DataError):
             policy.reject(found)
+            continue
+        if only_open and not _is_open(found, file.spec):
+            closed += 1
             continue
         try:
             image = index.find(found.image)
@@ -151,6 +165,8 @@ def load(
             items[total] = found, image
     for item in missing:
         policy.reject(_missing(item, len(missing), index.root, file.path))
+    policy.notes["images left out because their data set needs an account"] += closed
+    total -= closed
     if len(items) < (1 - MAX_QUARANTINED) * total:
         raise DataError.at("too_many_quarantined", file.path, found=f"{total - len(items)} of {total} records unusable",
                            expected=f"at most {MAX_QUARANTINED:.0%}",
@@ -164,6 +180,12 @@ def load(
     if questions != "released":
         kept = _rebuild(kept, file.spec, NAMED if questions == "rebuilt" else NEUTRAL, seed)
     return LoadedSubset(file.spec, kept, images, groups)
+
+
+def _is_open(item: Item, spec: SubsetSpec) -> bool:
+    """True if the record's data set can be downloaded without an account; all of the subset's, if it names none."""
+    numbers = (item.dataset,) if item.dataset in spec.datasets else spec.datasets
+    return all(builtin().datasets[number].access == "open" for number in numbers if number is not None)
 
 
 def _rebuild(items: Sequence[Item], spec: SubsetSpec, templates: Sequence[str], seed: int) -> list[Item]:

@@ -33,6 +33,7 @@ class Item:
         label: the caption; for multi-label subsets the comma-joined labels.
         question: the question without options.
         options: the released options, in order.
+        dataset: number of the source data set; None if the record does not say.
     """
 
     id: str
@@ -40,6 +41,7 @@ class Item:
     label: str
     question: str
     options: tuple[str, ...]
+    dataset: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +167,9 @@ def parse_item(raw: Any, path: Path, position: int) -> Item:
         raise DataError.at("answer_mismatch", path, record=name, field="Answer-choice",
                            found=f"{letter}: {answer}", expected=f"the letter of the caption {text['caption']!r}",
                            fix="correct the letter or the caption")  # fmt: skip
-    return Item(text["id"], text["image"], answer, text["Question"], options)
+    number = str(raw.get("data-no", "")).strip()
+    dataset = int(number) if number.isdecimal() else None
+    return Item(text["id"], text["image"], answer, text["Question"], options, dataset)
 
 
 def _text(raw: Mapping[str, Any], field: str, path: Path, name: Any) -> str:

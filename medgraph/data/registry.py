@@ -36,7 +36,8 @@ class DatasetSpec:
         task: task text as published.
         subsets: subsets that contain it (Table 17); empty for the three unused rows.
         access: ``open``; ``account`` (a log-in at the host) or ``credentialed`` (PhysioNet), derived from the host.
-        url: where it was published. The licence is stated there; the licence of Med-MAT covers its texts only.
+        url: where it was published.
+        licence: of the images, where it is known for certain; empty: see ``url``. (Med-MAT's covers its texts only.)
         note: what is known to be wrong with the row.
     """
 
@@ -48,6 +49,7 @@ class DatasetSpec:
     subsets: tuple[int, ...]
     access: str
     url: str
+    licence: str = ""
     note: str = ""
 
 
@@ -181,6 +183,15 @@ class Registry:
             and (kind is None or spec.kind == kind)
             and (role is None or spec.role == role)
         ]
+
+    def open_part(self) -> Registry:
+        """What can be downloaded without an account: subsets with their open data sets, without those that have none.
+
+        Subsets without data sets, which a user has added, stay.
+        """
+        parts = [(spec, tuple(no for no in spec.datasets if self.datasets[no].access == "open")) for spec in self]
+        kept = [replace(spec, datasets=numbers) for spec, numbers in parts if numbers or not spec.datasets]
+        return Registry(kept, self.datasets.values())
 
     def ambiguous(self) -> dict[MATTriplet, tuple[int, ...]]:
         """Fine triplets that belong to more than one subset, with the subsets' numbers."""

@@ -46,6 +46,7 @@ def test_list_can_be_narrowed(medgraph):
     assert code == 0
     assert [f"subset-{i:02d}" in out for i in (2, 3, 4, 5, 6)] == [False, True, True, True, True]
     assert medgraph("data", "list")[1].count("subset-") == 53
+    assert medgraph("data", "list", "--only-open")[1].count("subset-") == 20
 
 
 def test_list_of_an_unknown_word(medgraph):

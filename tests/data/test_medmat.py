@@ -261,3 +261,16 @@ def test_real_images():
     assert held
     assert not held & trained
     assert corpus.load_image(corpus.splits["train"][0].image, 64).shape == (64, 64, 3)
+
+
+def test_only_open_leaves_out_images_of_data_sets_that_need_an_account(make_release, edit):
+    root = make_release({2: {"a": 20, "b": 20}, 18: {"a": 40, "b": 40}, 101: {"a": 40, "b": 40}})
+    (root / "subsets.yaml").write_text("101: {triplet: CT/Lung/state}")
+    path = root / "Aggregated_Subsets" / "Subset--18-train.json"
+    for i in range(80):  # 40 is open, 36 is not, 18 is no number of this subset
+        edit(path, i, data_no={0: "40", 1: "36", 2: "18"}[i % 3])
+    corpus = build_medmat(MedMATConfig(root=str(root), only_open=True))
+    assert {record.subset for records in corpus.splits.values() for record in records} == {"subset-18", "subset-101"}
+    assert corpus.notes["images left out because their data set needs an account"] == 53
+    with pytest.raises(ConfigError, match=r"data\.only_open: every data set"):
+        build_medmat(MedMATConfig(root=str(root), only_open=True, subsets=["2"]))

@@ -74,6 +74,24 @@ def test_the_ultrasound_subset_43_keeps_its_published_area():
     assert "says Chest" in builtin().datasets[97].note
 
 
+def test_the_open_part_keeps_what_needs_no_account():
+    registry = builtin()
+    part = registry.open_part()
+    assert part[18].datasets == (33, 37, 38, 40, 65, 70)
+    assert 2 not in part
+    for spec in part:
+        assert {registry.datasets[no].access for no in spec.datasets} == {"open"}
+    own = registry.with_subsets([SubsetSpec(101, MATTriplet("CT", "Lung", "state"))]).open_part()
+    assert 101 in own
+
+
+def test_licences_are_stated_where_they_are_known():
+    datasets = builtin().datasets
+    assert datasets[86].licence.startswith("PhysioNet Credentialed")
+    assert datasets[40].licence == "CC BY 4.0"
+    assert datasets[2].licence == ""
+
+
 def test_access_of_data_sets():
     registry = builtin()
     assert {d.no for d in registry.datasets.values() if d.access == "credentialed"} == {86, 87, 100, 101}
