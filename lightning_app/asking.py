@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -11,11 +12,10 @@ import typer
 from medgraph.console import FAILED, INTERRUPTED, fail
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
-    from medgraph.llm.ask import Price, Usage
-    from medgraph.llm.chat import ChatModel
-    from medgraph.llm.journal import Journal
+    from medgraph.llm.ask import Asker, Price, Usage
+    from medgraph.llm.chat import ChatModel, Messages
     from medgraph.llm.throttle import Throttle
 
 Model = Annotated[str, typer.Option(metavar="NAME", help="As the server knows it, or folder of a local model.")]
@@ -31,17 +31,35 @@ PriceOut = Annotated[float, typer.Option(metavar="PRICE", help="Of a million tok
 
 
 @contextmanager
-def resumable(journal: Journal) -> Iterator[None]:
-    """End in one line that says how to go on, when the user or the server ends the job."""
-    from medgraph.llm.chat import CallError
+def session(
+    chat: ChatModel, file: Path, what: str, total: int, price: Price
+) -> Iterator[tuple[Asker, Callable[[], None]]]:
+    """Ask with a journal and a progress bar; when the user or the server ends it, one line says how to go on.
 
-    kept = f"{journal.path} keeps every answer; run the same command again to continue"
-    try:
-        yield
-    except KeyboardInterrupt:
-        fail(f"interrupted; {kept}", INTERRUPTED)
-    except CallError as error:
-        fail(f"error: {error}; {kept}", FAILED)
+    Args:
+        chat: the model.
+        file: the journal.
+        what: title of the bar.
+        total: number of steps.
+        price: for the bar.
+
+    Yields:
+        What asks, and a function to be called after each step.
+    """
+    from medgraph.llm.ask import Asker
+    from medgraph.llm.chat import CallError
+    from medgraph.llm.journal import Journal
+
+    kept = f"{file} keeps every answer; run the same command again to continue"
+    with Journal(file) as journal:
+        asker = Asker(chat, journal)
+        try:
+            with progress(what, total, asker.usage, price) as advance:
+                yield asker, advance
+        except KeyboardInterrupt:
+            fail(f"interrupted; {kept}", INTERRUPTED)
+        except CallError as error:
+            fail(f"error: {error}; {kept}", FAILED)
 
 
 @contextmanager
@@ -77,8 +95,30 @@ def spent(usage: Usage, price: Price) -> str:
     return f"{line}; cost {cost:.4f}" if price.prompt or price.completion else line
 
 
-def settings(model: str, temperature: float, max_tokens: int | None, json_mode: bool) -> dict[str, Any]:
-    """What requests to a server hold besides the messages."""
+def estimated(calls: Iterable[tuple[str, Messages, int]], settings: dict[str, Any], file: Path, price: Price) -> str:
+    """What the calls would cost, in two lines; `file` is the journal, if there is one."""
+    from medgraph.llm.ask import estimate
+    from medgraph.llm.journal import Journal
+
+    with Journal(file) if file.exists() else nullcontext() as journal:
+        expected = estimate(calls, settings, journal)
+    read, written = f"{expected.prompt_tokens:,}", f"{expected.completion_tokens:,}"
+    lines = (f"{expected.calls:,} calls to {settings['model']}, {expected.recorded:,} are recorded\n"
+             f"about {read} tokens read, {written} written, without retries")  # fmt: skip
+    cost = price.of(expected.prompt_tokens, expected.completion_tokens)
+    return f"{lines}; cost {cost:.4f}" if price.prompt or price.completion else lines
+
+
+def settings(with_: str, model: str, temperature: float, max_tokens: int | None, json_mode: bool) -> dict[str, Any]:
+    """What requests hold besides the messages.
+
+    Raises:
+        ConfigError: if a model is to be asked and none is named.
+    """
+    from medgraph.config import ConfigError
+
+    if with_ in ("api", "local") and not model:
+        raise ConfigError(f"--with {with_} needs --model: the name the server knows, or a folder")
     optional = {
         "temperature": None if temperature < 0 else temperature,
         "max_tokens": max_tokens,
@@ -87,20 +127,12 @@ def settings(model: str, temperature: float, max_tokens: int | None, json_mode: 
     return {"model": model, **{name: value for name, value in optional.items() if value is not None}}
 
 
-def open_model(
-    local: bool,
-    model: str,
-    throttle: Throttle,
-    temperature: float,
-    max_tokens: int | None,
-    json_mode: bool,
-    timeout: float,
-) -> ChatModel:
+def open_model(local: bool, settings: dict[str, Any], throttle: Throttle, timeout: float) -> ChatModel:
     """The model behind OPENAI_BASE_URL, or a local one."""
     if local:
         from medgraph.llm.local import LocalChat
 
-        return LocalChat(model, max_tokens or 1024)
+        return LocalChat(settings["model"], settings.get("max_tokens", 1024))
     from medgraph.llm.endpoint import Endpoint
 
-    return Endpoint(settings(model, temperature, max_tokens, json_mode), throttle, timeout)
+    return Endpoint(settings, throttle, timeout)

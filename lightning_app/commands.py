@@ -11,6 +11,7 @@ from typer.core import TyperGroup
 from lightning_app.commands_cg import cg
 from lightning_app.commands_data import data
 from lightning_app.commands_extend import extend
+from lightning_app.commands_judge import judge
 from medgraph.console import user_errors
 
 
@@ -32,7 +33,6 @@ app = typer.Typer(
 )
 app.add_typer(data, name="data")
 app.add_typer(cg, name="cg")
-app.command()(extend)
 
 FORWARDS = {"allow_interspersed_args": False, "ignore_unknown_options": True}
 """Context settings of commands that hand everything after the file to the experiment."""
@@ -131,6 +131,10 @@ def compare(
         show_json(comparison.to_dict())
     else:
         show(render_comparison(comparison))
+
+
+app.command()(judge)
+app.command()(extend)
 
 
 @app.command()

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -14,9 +13,8 @@ from lightning_app import asking
 if TYPE_CHECKING:
     from medgraph.data.extend.conversations import Conversation
     from medgraph.data.extend.job import Extended
-    from medgraph.llm.ask import Price
 
-Sources = Annotated[list[Path], typer.Argument(metavar="SOURCE …", help="Conversation files or data sets.")]
+Sources = Annotated[list[Path], typer.Argument(metavar="SOURCE", help="Conversation files or data sets.")]
 Out = Annotated[Path, typer.Option(metavar="FILE.json", help="What to write.")]
 With = Annotated[Literal["template", "api", "local"], typer.Option("--with", help="Who writes the long answers.")]
 
@@ -44,31 +42,26 @@ def extend(
     --with api asks the server of OPENAI_BASE_URL with the key OPENAI_API_KEY, --with local a causal language model on
     this machine. Answers are kept in FILE.journal.jsonl, so the same command continues and pays nothing twice.
     """
-    from medgraph.config import ConfigError
     from medgraph.data.extend import job
     from medgraph.data.extend.conversations import write_long
-    from medgraph.llm.ask import Asker, Price
-    from medgraph.llm.journal import Journal
+    from medgraph.llm.ask import Price
     from medgraph.llm.throttle import Throttle
 
+    settings = asking.settings(with_, model, temperature, max_tokens, json_mode)
     root, conversations = _read(sources, reader)
     conversations = conversations[:limit]
-    price, journal_file = Price(price_in, price_out), out.with_suffix(".journal.jsonl")
-    if with_ != "template" and not model:
-        raise ConfigError(f"--with {with_} needs --model: the name the server knows, or a folder")
+    price, journal = Price(price_in, price_out), out.with_suffix(".journal.jsonl")
     if dry_run:
-        _show_estimate(conversations, asking.settings(model, temperature, max_tokens, json_mode), journal_file, price)
+        typer.echo(asking.estimated(job.expected_calls(conversations), settings, journal, price))
     elif with_ == "template":
         result = job.extend_by_template(conversations)
         write_long(out, conversations, result.long)
         _report(out, root, conversations, result)
     else:
-        throttle = Throttle(per_minute)
-        chat = asking.open_model(with_ == "local", model, throttle, temperature, max_tokens, json_mode, timeout)
-        with Journal(journal_file) as journal, asking.resumable(journal):
-            asker, todo = Asker(chat, journal), sum(not c.long for c in conversations)
-            with asking.progress("extending", todo, asker.usage, price) as advance:
-                result = job.extend_by_model(conversations, asker, throttle, workers, retries, advance)
+        throttle, todo = Throttle(per_minute), sum(not conversation.long for conversation in conversations)
+        chat = asking.open_model(with_ == "local", settings, throttle, timeout)
+        with asking.session(chat, journal, "extending", todo, price) as (asker, advance):
+            result = job.extend_by_model(conversations, asker, throttle, workers, retries, advance)
         write_long(out, conversations, result.long)
         job.write_problems(_problems(out), result.problems)
         _report(out, root, conversations, result)
@@ -93,20 +86,6 @@ def _read(sources: list[Path], reader: str) -> tuple[Path, list[Conversation]]:
             raise ConfigError(f"{path} has no training questions to extend")
         found.append((image_root(corpus.load_image) or path, from_records(corpus.splits["train"])))
     return join(found)
-
-
-def _show_estimate(conversations: list[Conversation], settings: dict[str, Any], file: Path, price: Price) -> None:
-    """Print what the job would cost."""
-    from medgraph.data.extend.job import estimate
-    from medgraph.llm.journal import Journal
-
-    with Journal(file) if file.exists() else nullcontext() as journal:
-        expected = estimate(conversations, settings, journal)
-    typer.echo(f"{expected.calls:,} calls to {settings['model']}, {expected.recorded:,} conversations are recorded")
-    line = f"about {expected.prompt_tokens:,} tokens read, {expected.completion_tokens:,} written, without retries"
-    if price.prompt or price.completion:
-        line += f"; cost {price.of(expected.prompt_tokens, expected.completion_tokens):.4f}"
-    typer.echo(line)
 
 
 def _report(out: Path, root: Path, conversations: list[Conversation], result: Extended) -> None:

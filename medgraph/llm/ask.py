@@ -7,11 +7,11 @@ import logging
 import queue
 import re
 import threading
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, TypeVar
 
-from medgraph.llm.chat import CallError, ChatModel, Messages, RejectedError, Reply, StoppedError
+from medgraph.llm.chat import CallError, ChatModel, Messages, RejectedError, Reply, StoppedError, estimate_tokens
 from medgraph.llm.journal import Journal, call_key
 
 logger = logging.getLogger(__name__)
@@ -187,6 +187,44 @@ def read_object(text: str, *fields: str) -> dict[str, Any]:
     return value
 
 
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What a job would cost, before it is begun; without retries.
+
+    Attributes:
+        calls: calls to be made.
+        recorded: calls whose answer is in the journal, usable or not.
+        prompt_tokens: to be read, from the number of characters.
+        completion_tokens: to be written.
+    """
+
+    calls: int
+    recorded: int
+    prompt_tokens: int
+    completion_tokens: int
+
+
+def estimate(
+    calls: Iterable[tuple[str, Messages, int]], settings: Mapping[str, Any], journal: Journal | None
+) -> Estimate:
+    """Count calls and tokens of a job; calls nobody.
+
+    Args:
+        calls: sample id, messages and expected tokens of the answer.
+        settings: of the model.
+        journal: of the job, if it exists.
+    """
+    made = recorded = prompt_tokens = completion_tokens = 0
+    for sample, messages, answer in calls:
+        if journal and journal.get(call_key(sample, messages, settings)):
+            recorded += 1
+            continue
+        made += 1
+        prompt_tokens += estimate_tokens(messages)
+        completion_tokens += answer
+    return Estimate(made, recorded, prompt_tokens, completion_tokens)
+
+
 def ask_all(
     tasks: Sequence[Task], work: Callable[[Task], Outcome[Value]], workers: int, stop: threading.Event
 ) -> Generator[tuple[Task, Outcome[Value]]]:
@@ -236,7 +274,8 @@ def ask_all(
                     raise CallError(f"{failures} requests in a row were rejected, the last one: {result[1].reason}")
                 yield result
     finally:
-        stop.set()
+        if running:
+            stop.set()
         if alive := sum(thread.is_alive() for thread in threads):
             logger.warning("finishing %d calls under way; Ctrl-C once more leaves them", alive)
         for thread in threads:

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from medgraph.data.extend.conversations import Conversation
 from medgraph.data.extend.prompt import extension_messages, known_facts, read_answers
 from medgraph.data.extend.templates import extend_answer, extend_reply
 from medgraph.data.records import Record
 from medgraph.llm.ask import Asker, Outcome, ask_all
-from medgraph.llm.chat import CHARACTERS_PER_TOKEN, estimate_tokens
-from medgraph.llm.journal import Journal, call_key
+from medgraph.llm.chat import CHARACTERS_PER_TOKEN, Messages
 from medgraph.llm.throttle import Throttle
 
 Problems = list[tuple[str, Outcome[list[str]]]]
@@ -97,43 +95,12 @@ def extend_by_model(
     return result
 
 
-@dataclass(frozen=True, slots=True)
-class Estimate:
-    """What a job would cost, before it is begun; without retries.
-
-    Attributes:
-        calls: calls to be made.
-        recorded: conversations whose answer is in the journal, usable or not.
-        prompt_tokens: to be read, from the number of characters.
-        completion_tokens: to be written, at the length the prompt asks for.
-    """
-
-    calls: int
-    recorded: int
-    prompt_tokens: int
-    completion_tokens: int
-
-
-def estimate(conversations: Iterable[Conversation], settings: dict[str, Any], journal: Journal | None) -> Estimate:
-    """Count calls and tokens of `extend_by_model`; calls nobody.
-
-    Args:
-        conversations: as for the job.
-        settings: of the model.
-        journal: of the job, if it exists.
-    """
-    calls = recorded = prompt_tokens = completion_tokens = 0
+def expected_calls(conversations: Iterable[Conversation]) -> Iterator[tuple[str, Messages, int]]:
+    """Id, messages and expected tokens of the answer of every call of `extend_by_model`, at the length it asks for."""
     for conversation in conversations:
-        if conversation.long:
-            continue
-        messages = extension_messages(conversation)
-        if journal and journal.get(call_key(conversation.id, messages, settings)):
-            recorded += 1
-            continue
-        calls += 1
-        prompt_tokens += estimate_tokens(messages)
-        completion_tokens += 10 + sum(max(40, 2 * len(r.answer) // CHARACTERS_PER_TOKEN) for r in conversation.records)
-    return Estimate(calls, recorded, prompt_tokens, completion_tokens)
+        if not conversation.long:
+            tokens = sum(max(40, 2 * len(r.answer) // CHARACTERS_PER_TOKEN) for r in conversation.records)
+            yield conversation.id, extension_messages(conversation), tokens + 10
 
 
 def write_problems(file: Path, problems: Problems) -> None:

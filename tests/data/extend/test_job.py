@@ -3,10 +3,16 @@ import json
 import pytest
 
 from medgraph.data.extend.conversations import Conversation, from_records
-from medgraph.data.extend.job import estimate, extend_by_model, extend_by_template, template_answer, write_problems
+from medgraph.data.extend.job import (
+    expected_calls,
+    extend_by_model,
+    extend_by_template,
+    template_answer,
+    write_problems,
+)
 from medgraph.data.extend.prompt import SYSTEM, extension_messages, read_answers
 from medgraph.data.records import MATTriplet, Record
-from medgraph.llm.ask import Asker
+from medgraph.llm.ask import Asker, estimate
 from medgraph.llm.chat import Reply
 from medgraph.llm.journal import Journal
 from medgraph.llm.throttle import Throttle
@@ -82,14 +88,14 @@ def test_long_answers_are_kept_and_not_asked_for(conversations, extend):
 
 
 def test_the_estimate_knows_the_journal(conversations, extend, tmp_path):
-    before = estimate(conversations, SETTINGS, None)
+    before = estimate(expected_calls(conversations), SETTINGS, None)
     assert (before.calls, before.recorded) == (4, 0)
     assert 4 * len(SYSTEM) / 4 < before.prompt_tokens < 4 * len(SYSTEM) / 2
     assert before.completion_tokens >= 8 * 40
     extend()
     with Journal(tmp_path / "journal.jsonl") as journal:
-        after = estimate(conversations, SETTINGS, journal)
-        other = estimate(conversations, {"model": "other"}, journal)
+        after = estimate(expected_calls(conversations), SETTINGS, journal)
+        other = estimate(expected_calls(conversations), {"model": "other"}, journal)
     assert (after.calls, after.recorded, after.prompt_tokens) == (0, 4, 0)
     assert other == before
 
