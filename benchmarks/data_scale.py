@@ -1,10 +1,11 @@
 """Time and memory to read and plan a Med-MAT release of full size (2.4 million questions), on generated records.
 
-    python benchmarks/data_scale.py --records 2400000 --scratch /tmp
+    python benchmarks/data_scale.py --records 2400000 --scratch /tmp [--json] [--check]
 
-Writes question files for the 37 classification subsets below the scratch folder, builds the corpus in a fresh process,
-prints seconds, peak memory and the sizes of the splits, and removes the files. There are no image files: whether an
-image exists is answered without asking the disk, which adds a few microseconds an image.
+Writes question files for the 37 classification subsets below the scratch folder, reads, plans and audits them in a
+fresh process as a run does, prints seconds, peak memory and the sizes of the splits, and removes the files. There are
+no image files: whether an image exists is answered without asking the disk, which adds a few microseconds an image.
+``--check`` exits with 1 if reading takes 2 minutes of processor time or 2 GiB at 2.4 million records, or in proportion.
 """
 
 from __future__ import annotations
@@ -16,23 +17,36 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from medgraph.data.registry import builtin
 
 MEASURE = """
-import resource, sys, time
-import itertools, os
+import itertools, json, os, resource, sys, time
 sizes = itertools.count(1)
 os.path.isfile, os.path.getsize = lambda path: True, lambda path: next(sizes)
 start, cpu = time.perf_counter(), time.process_time()
 from medgraph.config import MedMATConfig
+from medgraph.data.audit import audit
+from medgraph.data.loading import ConversationDataset
 from medgraph.data.medmat import build_medmat
 corpus = build_medmat(MedMATConfig(root=sys.argv[1]))
-seconds = time.perf_counter() - start
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-sizes = {name: len(split) for name, split in corpus.splits.items()}
-print(f"{seconds:.1f} s ({time.process_time() - cpu:.1f} s of CPU), peak memory {peak:.2f} GiB, {sizes}")
+read = time.process_time() - cpu
+assert audit(corpus, corpus.load_image.root, near=False).clean
+audited = time.process_time() - cpu - read
+dataset = ConversationDataset(corpus.splits["train"], lambda image: None, seed=0)
+began = time.process_time()
+for index in range(1000):
+    dataset[0, index * len(dataset) // 1000]
+print(json.dumps({
+    "seconds": time.perf_counter() - start, "cpu_read": read, "cpu_audit": audited,
+    "microseconds_a_sample": 1000 * (time.process_time() - began),
+    "peak_gib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
+    "records": {name: len(split) for name, split in corpus.splits.items()},
+}))
 """
+
+FULL, SECONDS_BAR, MEMORY_BAR = 2_400_000, 120.0, 2.0
 
 
 def generate(root: Path, total: int) -> None:
@@ -62,15 +76,37 @@ def generate(root: Path, total: int) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--records", type=int, default=2_400_000)
+    parser.add_argument("--records", type=int, default=FULL)
     parser.add_argument("--scratch", type=Path, default=None, help="where to write about 0.5 kB a record")
-    options = parser.parse_args()
-    root = Path(tempfile.mkdtemp(dir=options.scratch))
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument("--check", action="store_true", help="exit with 1 if a bar is missed")
+    args = parser.parse_args()
+    root = Path(tempfile.mkdtemp(dir=args.scratch))
     try:
-        generate(root, options.records)
-        subprocess.run([sys.executable, "-c", MEASURE, str(root)], check=True)
+        generate(root, args.records)
+        done = subprocess.run([sys.executable, "-c", MEASURE, str(root)], check=True, stdout=subprocess.PIPE, text=True)
     finally:
         shutil.rmtree(root)
+    found = json.loads(done.stdout)
+    limit = SECONDS_BAR * max(0.1, args.records / FULL)
+    found["bars"] = {
+        f"{found['cpu_read']:.0f} s <= {limit:.0f} s": found["cpu_read"] <= limit,
+        f"{found['peak_gib']:.2f} GiB <= {MEMORY_BAR:.0f} GiB": found["peak_gib"] <= MEMORY_BAR,
+    }
+    print(json.dumps(found, indent=2) if args.json else show(args.records, found))
+    missed = [bar for bar, met in found["bars"].items() if not met]
+    if args.check and missed:
+        sys.exit("missed: " + "; ".join(missed))
+
+
+def show(records: int, found: dict[str, Any]) -> str:
+    return "\n".join([
+        f"{records:,} records: {found['cpu_read']:.1f} s of CPU to read and split, {found['cpu_audit']:.1f} s to "
+        f"audit, {found['seconds']:.1f} s by the clock, peak memory {found['peak_gib']:.2f} GiB, "
+        f"{found['microseconds_a_sample']:.0f} microseconds a training sample without its image",
+        f"    records by split: {found['records']}",
+        *(f"    {'ok    ' if met else 'MISSED'} {bar}" for bar, met in found["bars"].items()),
+    ])  # fmt: skip
 
 
 if __name__ == "__main__":

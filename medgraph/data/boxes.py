@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -105,6 +105,39 @@ def box_text(boxes: Sequence[Box], width: int, height: int, style: Style = "mini
     if style == "decimal":
         return "".join("[" + ",".join(f"{v:.3f}" for v in share) + "]" for share in shares)
     raise ValueError(f"style {style!r}: expected minigpt_v2 or decimal")
+
+
+def next_chat_entry(image: str, question: str, boxes: Sequence[Box], width: int, height: int) -> dict[str, Any]:
+    """A training sample of NExT-Chat (arXiv:2311.04498), whose boxes are embeddings and not text.
+
+    The text holds a placeholder, the boxes are beside it in pixels, and ``boxes_seq`` says which belong to it.
+
+    Args:
+        image: path of the image.
+        question: without the image's placeholder.
+        boxes: at least one.
+        width: of the image.
+        height: of the image.
+
+    Returns:
+        One entry of its JSON files.
+
+    Raises:
+        ValueError: for no boxes.
+
+    Example:
+        >>> entry = next_chat_entry("a.png", "Where is the polyp?", [(50, 30, 100, 60)], 200, 100)
+        >>> entry["target"], entry["conversations"][1]["value"]
+        ({'boxes': [[50, 30, 100, 60]], 'width': 200, 'height': 100}, 'Answer: <at> <boxes> .')
+    """
+    if not boxes:
+        raise ValueError("no boxes to write; leave images without any out and count them")
+    answer = {"from": "gpt", "value": "Answer: <at> <boxes> .", "boxes_seq": [list(range(len(boxes)))]}
+    return {
+        "image": image,
+        "target": {"boxes": [list(box) for box in boxes], "width": width, "height": height},
+        "conversations": [{"from": "human", "value": f"<image> {question}"}, answer],
+    }
 
 
 def parse_boxes(text: str, width: int, height: int) -> list[Box]:

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from medgraph.data.boxes import box_text, clean_box, mask_boxes, parse_boxes
+from medgraph.data.boxes import box_text, clean_box, mask_boxes, next_chat_entry, parse_boxes
 
 
 def test_outermost_pixels_of_each_class_or_component():
@@ -50,6 +50,17 @@ def test_boxes_that_are_none():
         box_text([], 10, 10)
     with pytest.raises(ValueError, match="style 'x'"):
         box_text([(0, 0, 1, 1)], 10, 10, "x")
+
+
+def test_next_chat_keeps_boxes_beside_the_text():
+    boxes = [(1.0, 2.0, 5.0, 6.0), (0.0, 0.0, 3.0, 4.0)]
+    entry = next_chat_entry("a.png", "Where?", boxes, 10, 8)
+    (question, answer) = entry["conversations"]
+    assert question == {"from": "human", "value": "<image> Where?"}
+    assert [entry["target"]["boxes"][i] for i in answer["boxes_seq"][0]] == [list(box) for box in boxes]
+    assert answer["value"].count("<at> <boxes>") == len(answer["boxes_seq"])
+    with pytest.raises(ValueError, match="no boxes to write"):
+        next_chat_entry("a.png", "Where?", [], 10, 8)
 
 
 @given(
