@@ -26,7 +26,7 @@ from medgraph.report.words import split_name
 LIMIT = 120
 """Wrong answers that a run keeps with their images."""
 SIDE = 160
-"""Side length of the kept images in pixels."""
+"""Largest side length of the kept images in pixels."""
 
 INDEX = "failures.json"
 PAGE = "failures.html"
@@ -80,7 +80,7 @@ def confidence(prediction: Prediction) -> float | None:
 def save_failures(
     predictions: Sequence[Prediction],
     splits: Mapping[str, Sequence[Record]],
-    load_image: Callable[[str, int], Image],
+    images: Callable[[str], Image],
     folder: Path,
 ) -> None:
     """Write ``failures.json`` and ``failures/*.jpg`` into a run folder.
@@ -88,7 +88,7 @@ def save_failures(
     Args:
         predictions: all of the run.
         splits: the records that were asked, by split.
-        load_image: of the corpus.
+        images: loads what the model saw.
         folder: of the run.
     """
     target = folder / "failures"
@@ -97,7 +97,9 @@ def save_failures(
     index = []
     for number, failure in enumerate(choose_failures(predictions)):
         file = target / f"{number:03d}.jpg"
-        PILImage.fromarray(load_image(paths[failure.split, failure.id], SIDE)).save(file, quality=85)
+        shown = PILImage.fromarray(images(paths[failure.split, failure.id]))
+        shown.thumbnail((SIDE, SIDE))
+        shown.save(file, quality=85)
         index.append({"id": failure.id, "split": failure.split, "image": f"{target.name}/{file.name}"})
     (folder / INDEX).write_text(json.dumps(index, indent=1) + "\n", encoding="utf-8")
 

@@ -1,7 +1,8 @@
 """A whole run: data, model, three stages, answers, scores, report; resumable at every point.
 
 Run directory: ``config.yaml environment.json data.json tokenizer/ metrics.jsonl metrics.csv compute.json stage*/
-tensorboard/ predictions.jsonl validation.jsonl candidates.json results.json samples.json samples/ report.html``.
+tensorboard/ predictions.jsonl validation.jsonl candidates.json results.json samples.json samples/ failures.json
+failures/ tables/ report.html failures.html``.
 """
 
 from __future__ import annotations
@@ -80,6 +81,7 @@ def run(
         ConfigError: if the run directory belongs to another configuration or is in use.
         ValueError: for data or options that do not fit, naming them.
     """
+    from medgraph.report.failures import save_failures
     from medgraph.report.run import write_report
     from medgraph.report.terminal import terminal_table
 
@@ -133,7 +135,9 @@ def run(
         with _progress(console, config.trainer.progress) as progress:
             predictions, results = evaluate(config, vlm, corpus, tokens, images, folder, _device(config), progress)
         console.print(f"answered and scored {len(predictions)} questions in {time.perf_counter() - start:.0f} s")
-        write_samples(predictions, reported_questions(config, corpus), images, folder)
+        asked = reported_questions(config, corpus)
+        write_samples(predictions, asked, images, folder)
+        save_failures(predictions, asked, images, folder)
         write_csv(folder / "metrics.jsonl", folder / "metrics.csv")
         report = write_report(folder, references=_comparable(reference, folder, facts))
         console.print(terminal_table(results))

@@ -69,7 +69,7 @@ def make_run(folder: Path, seed: int = 0, images: int = 40, skill: float = 0.8) 
     with PredictionWriter(folder / "predictions.jsonl") as predictions_file:
         predictions_file.write(predictions)
     validation = make_predictions(seed + 1, 20, skill)
-    summarise(predictions, resamples=500, validation=validation).save(folder / "results.json")
+    summarise(predictions, resamples=100, validation=validation).save(folder / "results.json")
     failures = [
         {"id": failure.id, "split": failure.split, "image": f"samples/{i % 8}.png"}
         for i, failure in enumerate(choose_failures(predictions))
