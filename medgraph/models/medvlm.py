@@ -7,7 +7,7 @@ Letters: B batch, T tokens, N image tokens, D width of the language model, V voc
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -18,6 +18,7 @@ from transformers import GenerationConfig
 from medgraph.alignment.head import NodeSet
 from medgraph.data.collate import QuestionBatch, TokenBatch, pad
 from medgraph.data.conversation import IGNORE, IMAGE_MARK
+from medgraph.models.packing import can_pack, packed_hidden_states
 from medgraph.models.vision import VisionTower
 
 PARTS = ("vision", "projector", "llm")
@@ -61,24 +62,41 @@ class MedVLM(nn.Module):
             return embeds
         return embeds.masked_scatter(placeholder.unsqueeze(-1), image_tokens.to(embeds.dtype))
 
-    def _hidden(self, embeds: Tensor, mask: Tensor) -> Tensor:
-        """Final hidden states (B, T, D) of the language model."""
-        decoder: Any = self.llm.get_decoder()  # type: ignore[operator]
-        hidden: Tensor = decoder(inputs_embeds=embeds, attention_mask=mask.long(), use_cache=False).last_hidden_state
-        return hidden
+    def hidden_states(self, passes: Mapping[str, tuple[TokenBatch, Tensor | None]]) -> dict[str, Tensor]:
+        """Final hidden states of the language model for several kinds of sequences.
 
-    def lm_loss(self, image_tokens: Tensor, batch: TokenBatch) -> Tensor:
+        All of them take one packed pass without padding where the model allows it, else a padded pass each; the
+        results are equal.
+
+        Args:
+            passes: by name, right-padded tokens and the (B, N, D) image tokens to splice in, or None for text alone.
+
+        Returns:
+            (B, T, D) for each name; what stands at padding has no meaning.
+        """
+        embeds = [self._embed(batch.ids, image_tokens) for batch, image_tokens in passes.values()]
+        masks = [batch.mask for batch, _ in passes.values()]
+        decoder: Any = self.llm.get_decoder()  # type: ignore[operator]
+        if can_pack(self.llm, masks):
+            hidden = packed_hidden_states(decoder, embeds, masks)
+        else:
+            hidden = [
+                decoder(inputs_embeds=x, attention_mask=mask.long(), use_cache=False).last_hidden_state
+                for x, mask in zip(embeds, masks, strict=True)
+            ]
+        return dict(zip(passes, hidden, strict=True))
+
+    def lm_loss(self, hidden: Tensor, batch: TokenBatch) -> Tensor:
         """Mean next-token cross entropy over the supervised tokens of the batch.
 
         The language model's head is applied to supervised positions only: the same loss and gradients as with all
         logits, at a fraction of the memory.
 
         Args:
-            image_tokens: (B, N, D) from ``encode_images``.
-            batch: conversations with labels.
+            hidden: (B, T, D) from ``hidden_states``.
+            batch: the conversations, with labels.
         """
         assert batch.labels is not None
-        hidden = self._hidden(self._embed(batch.ids, image_tokens), batch.mask)
         supervised = batch.labels[:, 1:] != IGNORE
         logits = self.llm.get_output_embeddings()(hidden[:, :-1][supervised])  # type: ignore[operator]
         return F.cross_entropy(logits.float(), batch.labels[:, 1:][supervised])
@@ -87,12 +105,16 @@ class MedVLM(nn.Module):
         """Graph nodes of images: the mean over the N projected tokens (ExGra-Med, arXiv:2410.02615)."""
         return NodeSet(image_tokens.float().mean(1), image_tokens, None, ids)
 
-    def text_nodes(self, batch: TokenBatch, ids: Tensor) -> NodeSet:
+    def text_nodes(self, hidden: Tensor, batch: TokenBatch, ids: Tensor) -> NodeSet:
         """Graph nodes of texts: final hidden states of a text-only pass, averaged over real tokens.
 
         The release averages over padding as well; that makes a node depend on its batch companions.
+
+        Args:
+            hidden: (B, T, D) from ``hidden_states``.
+            batch: the texts.
+            ids: (B,) content ids.
         """
-        hidden = self._hidden(self._embed(batch.ids, None), batch.mask)
         weight = batch.mask.unsqueeze(-1).float()
         return NodeSet((hidden.float() * weight).sum(1) / weight.sum(1), hidden, batch.mask, ids)
 

@@ -13,7 +13,7 @@ from torchmetrics import MeanMetric
 from medgraph.alignment.clock import time_solves
 from medgraph.alignment.diagnostics import watch_gradients
 from medgraph.alignment.gather import global_batch
-from medgraph.alignment.head import AlignmentHead, AlignmentInput, AlignmentOutput
+from medgraph.alignment.head import AlignmentHead, AlignmentInput, AlignmentOutput, NodeSet
 from medgraph.alignment.memory import NodeMemory
 from medgraph.config import StageConfig
 from medgraph.data.collate import ConversationBatch, QuestionBatch
@@ -76,12 +76,21 @@ class StageModule(L.LightningModule):
             FloatingPointError: if a term is not finite; names the term and the records of the batch.
         """
         image_tokens = self.vlm.encode_images(batch.images)
-        terms = {"lm": self.vlm.lm_loss(image_tokens, batch.lm)}
-        if batch.lm_extended is not None:
-            terms["lm_extended"] = self.vlm.lm_loss(image_tokens, batch.lm_extended)
+        supervised = (
+            {"lm": batch.lm} if batch.lm_extended is None else {"lm": batch.lm, "lm_extended": batch.lm_extended}
+        )
+        texts = {} if self.head is None else batch.texts
+        hidden = self.vlm.hidden_states(
+            {name: (tokens, image_tokens) for name, tokens in supervised.items()}
+            | {name: (tokens, None) for name, tokens in texts.items()}
+        )
+        terms = {name: self.vlm.lm_loss(hidden[name], tokens) for name, tokens in supervised.items()}
         loss = torch.stack(list(terms.values())).sum()
         if self.head is not None:
-            align = self.align(self.head, image_tokens, batch)
+            nodes = {
+                view: self.vlm.text_nodes(hidden[view], text, batch.text_ids[view]) for view, text in texts.items()
+            }
+            align = self.align(self.head, self.vlm.image_nodes(image_tokens, batch.image_ids), nodes, batch)
             loss = loss + self.stage.alpha * align.loss
             terms["align"] = align.loss
             terms |= {f"align/{name}": value for name, value in align.terms.items()}
@@ -96,10 +105,10 @@ class StageModule(L.LightningModule):
         self.log("loss", loss.detach(), prog_bar=True, logger=False, batch_size=len(batch.ids))
         return loss
 
-    def align(self, head: AlignmentHead, image_tokens: Tensor, batch: ConversationBatch) -> AlignmentOutput:
+    def align(
+        self, head: AlignmentHead, images: NodeSet, texts: dict[str, NodeSet], batch: ConversationBatch
+    ) -> AlignmentOutput:
         """Alignment loss of the global batch and the remembered nodes, with the solver's time among the terms."""
-        texts = {view: self.vlm.text_nodes(text, batch.text_ids[view]) for view, text in batch.texts.items()}
-        images = self.vlm.image_nodes(image_tokens, batch.image_ids)
         nodes = AlignmentInput(images, texts, self.noise, batch.entities)
         everyone = global_batch(nodes, head.uses_tokens)
         with time_solves() as clock:

@@ -88,7 +88,8 @@ def test_hugging_face_parts_load_by_path_and_train_and_answer(corpus, tmp_path):
     dataset = ConversationDataset(corpus.splits["train"], images, seed=0)
     batch = collate_conversations([dataset[0, i] for i in range(2)], tokens, ("answer",), False)
     vlm.set_trainable(["projector", "llm"])
-    vlm.lm_loss(vlm.encode_images(batch.images), batch.lm).backward()
+    hidden = vlm.hidden_states({"lm": (batch.lm, vlm.encode_images(batch.images))})
+    vlm.lm_loss(hidden["lm"], batch.lm).backward()
     record = corpus.splits["test"][0]
     assert len(vlm.generate(collate_questions([(images(record.image), record)], tokens), 4)) == 1
 

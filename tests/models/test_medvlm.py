@@ -13,9 +13,14 @@ def batch(corpus, images, tokens):
     return collate_conversations([dataset[0, i] for i in range(4)], tokens, ("answer", "extended"), False)
 
 
+def lm_loss(vlm, images, tokens):
+    """Language-model loss of conversations about (B, 3, S, S) images."""
+    return vlm.lm_loss(vlm.hidden_states({"lm": (tokens, vlm.encode_images(images))})["lm"], tokens)
+
+
 def test_the_loss_is_that_of_the_whole_model_with_all_logits(vlm, batch):
     image_tokens = vlm.encode_images(batch.images)
-    loss = vlm.lm_loss(image_tokens, batch.lm)
+    loss = lm_loss(vlm, batch.images, batch.lm)
     embeds = vlm.llm.get_input_embeddings()(batch.lm.ids.clamp(max=len(vlm.tokenizer) - 1)).clone()
     for row in range(len(batch.lm.ids)):  # splice by hand
         embeds[row, batch.lm.ids[row] == vlm.image_token_id] = image_tokens[row]
@@ -25,17 +30,19 @@ def test_the_loss_is_that_of_the_whole_model_with_all_logits(vlm, batch):
 
 
 def test_the_loss_does_not_depend_on_padding(vlm, batch):
-    image_tokens = vlm.encode_images(batch.images)
     wider = TokenBatch(
         F.pad(batch.lm.ids, (0, 7)), F.pad(batch.lm.mask, (0, 7)), F.pad(batch.lm.labels, (0, 7), value=-100)
     )
-    torch.testing.assert_close(vlm.lm_loss(image_tokens, wider), vlm.lm_loss(image_tokens, batch.lm))
+    torch.testing.assert_close(lm_loss(vlm, batch.images, wider), lm_loss(vlm, batch.images, batch.lm))
 
 
 def test_text_nodes_do_not_depend_on_batch_companions(vlm, batch):
-    together = vlm.text_nodes(batch.texts["extended"], batch.text_ids["extended"]).pooled
-    row = batch.texts["extended"].ids[1][batch.texts["extended"].mask[1]].tolist()
-    alone = vlm.text_nodes(TokenBatch(*pad([row], 0)), torch.zeros(1)).pooled
+    def nodes(texts):
+        return vlm.text_nodes(vlm.hidden_states({"text": (texts, None)})["text"], texts, torch.zeros(len(texts.ids)))
+
+    texts = batch.texts["extended"]
+    together = nodes(texts).pooled
+    alone = nodes(TokenBatch(*pad([texts.ids[1][texts.mask[1]].tolist()], 0))).pooled
     torch.testing.assert_close(together[1:2], alone)
 
 
@@ -90,7 +97,7 @@ def test_a_reply_continues_its_prompt(vlm, corpus):
 @pytest.mark.parametrize("parts", [["projector"], ["projector", "llm"], ["vision", "projector", "llm"]])
 def test_only_the_named_parts_get_gradients_and_all_of_them(vlm, batch, parts):
     vlm.set_trainable(parts)
-    vlm.lm_loss(vlm.encode_images(batch.images), batch.lm).backward()
+    lm_loss(vlm, batch.images, batch.lm).backward()
     for name, parameter in vlm.named_parameters():
         assert parameter.requires_grad == (parameter.grad is not None), name
         if name.split(".")[0] not in parts:
@@ -103,7 +110,7 @@ def test_a_model_learns_a_batch_by_heart(vlm, batch):
     optimizer = torch.optim.AdamW([p for p in vlm.parameters() if p.requires_grad], lr=3e-3)
     first = None
     for _ in range(30):
-        loss = vlm.lm_loss(vlm.encode_images(batch.images), batch.lm)
+        loss = lm_loss(vlm, batch.images, batch.lm)
         first = first or loss.item()
         optimizer.zero_grad()
         loss.backward()
