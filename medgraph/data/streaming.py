@@ -43,6 +43,16 @@ class RowStream(IterableDataset[tuple[Image, list[Record]]]):
 
     Raises:
         ConfigError: if the buffer holds no row.
+
+    Example:
+        >>> import datasets, numpy
+        >>> text = datasets.Value("string")
+        >>> kinds = datasets.Features({"image": datasets.Image(), "question": text, "answer": text})
+        >>> row = {"image": numpy.zeros((8, 8, 3), "uint8"), "question": "Is it dark?", "answer": "yes"}
+        >>> table = datasets.Dataset.from_list([row] * 4, features=kinds)
+        >>> image, (record,) = next(iter(RowStream(table.to_iterable_dataset(num_shards=2), side=64)))
+        >>> image.shape, record.question, record.answer_type
+        ((64, 64, 3), 'Is it dark?', 'closed')
     """
 
     def __init__(
@@ -69,9 +79,10 @@ class RowStream(IterableDataset[tuple[Image, list[Record]]]):
         rank, ranks = rank_and_ranks()
         info = get_worker_info()
         worker, workers = (info.id, info.num_workers) if info is not None else (0, 1)
+        worker = (worker + self.skip_batches) % workers  # batch i comes from worker i modulo their number
         epochs = count() if self.epochs is None else range(self.epochs)
         rows = chain.from_iterable(self._share(epoch, rank * workers + worker, ranks * workers) for epoch in epochs)
-        seen = len(range(worker, self.skip_batches, workers))  # batch i comes from worker i modulo their number
+        seen = len(range(worker, self.skip_batches, workers))
         return map(self._sample, islice(rows, seen * self.batch_size, None))
 
     def _share(self, epoch: int, share: int, shares: int) -> Iterator[tuple[int, Row]]:

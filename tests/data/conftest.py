@@ -81,3 +81,60 @@ def edit():
         path.write_text(json.dumps(records))
 
     return change
+
+
+@pytest.fixture
+def recorder():
+    """A LightningModule of one number that remembers the ids it was shown."""
+    import lightning as L
+    import torch
+
+    class Recorder(L.LightningModule):
+        def __init__(self):
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.zeros(()))
+            self.trained, self.asked = [], []
+
+        def training_step(self, batch):
+            self.trained.append(sorted(name for names in batch.ids for name in names))
+            return self.weight * batch.images.float().mean()
+
+        def validation_step(self, batch):
+            self.asked += [record.id for record in batch.records]
+
+        def test_step(self, batch, batch_idx, dataloader_idx=0):
+            self.validation_step(batch)
+
+        def configure_optimizers(self):
+            return torch.optim.SGD(self.parameters(), lr=0.1)
+
+    return Recorder
+
+
+@pytest.fixture
+def trainer(tmp_path):
+    """A bare Trainer on the CPU, one epoch unless said otherwise."""
+    import lightning as L
+
+    return lambda **options: L.Trainer(
+        accelerator="cpu", devices=1, logger=False, enable_progress_bar=False, enable_model_summary=False,
+        default_root_dir=tmp_path, num_sanity_val_steps=0, use_distributed_sampler=False,
+        **{"max_epochs": 1, "enable_checkpointing": False, **options},
+    )  # fmt: skip
+
+
+@pytest.fixture
+def resumed(recorder, trainer, tmp_path):
+    """Batches of a run behind a checkpoint it saved, and of a new one that goes on from there."""
+    from lightning.pytorch.callbacks import ModelCheckpoint
+
+    def run(make, stop, **options):
+        whole, rest, checkpoint = recorder(), recorder(), None
+        for name, model in (("whole", whole), ("rest", rest)):
+            saving = ModelCheckpoint(tmp_path / name, filename="{step}", every_n_train_steps=stop, save_top_k=-1)
+            runner = trainer(callbacks=[saving], enable_checkpointing=True, **options)
+            runner.fit(model, datamodule=make(), ckpt_path=checkpoint, weights_only=True)
+            checkpoint = tmp_path / "whole" / f"step={stop}.ckpt"
+        return whole.trained[stop:], rest.trained
+
+    return run
