@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from medgraph.data.records import AnswerType
+from medgraph.evaluation.controls import TrainingQuestion
 from medgraph.evaluation.parsing import normalise
 from medgraph.evaluation.predictions import Prediction, parse_prediction, read_json_lines, read_predictions
 from medgraph.evaluation.protocols.protocol import Candidates
@@ -95,6 +96,17 @@ def read_candidates(path: str | Path) -> Candidates:
     if not isinstance(answers, list):
         raise ValueError(f'{path}: expected a list of answers or {{"0": [answers]}}')
     return Candidates(tuple(map(str, answers)))
+
+
+def read_training_questions(path: str | Path) -> list[TrainingQuestion]:
+    """Read the questions a model was trained on, in any format of ground truth.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: for an entry that is not understood, naming file and place.
+    """
+    truths = _read_truth(Path(path), Counter())
+    return [TrainingQuestion(t.question, t.answer, t.question_type, t.answer_type) for t in truths]
 
 
 def _join(path: Path, lines: Sequence[tuple[int, Any]], truth_path: Path, allow_missing: bool) -> Answers:

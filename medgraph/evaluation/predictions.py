@@ -15,6 +15,8 @@ from typing import Any
 from medgraph.data.records import AnswerType, MATTriplet
 
 ANSWER_TYPES: tuple[AnswerType, ...] = ("closed", "open", "choice")
+NO_CONTROL = "none"
+"""The model as it is."""
 YES_NO = ("yes", "no")
 """The allowed answers of a closed question, in the order of their log-likelihoods."""
 

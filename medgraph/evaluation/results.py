@@ -27,7 +27,10 @@ from medgraph.evaluation.circular import CircularResult, circular_results
 from medgraph.evaluation.confidence import CalibrationResult, calibrations
 from medgraph.evaluation.parsing import normalise
 from medgraph.evaluation.plain import from_plain, to_plain
+from medgraph.evaluation.predictions import NO_CONTROL as NO_CONTROL
 from medgraph.evaluation.predictions import Prediction
+from medgraph.evaluation.protocol_table import ProtocolResult, protocol_results, score_groups
+from medgraph.evaluation.protocols.protocol import Candidates
 from medgraph.evaluation.robustness import ShiftResult, corruption_results
 from medgraph.evaluation.scoring import is_parsed, token_overlap
 from medgraph.evaluation.statistics import (
@@ -40,7 +43,6 @@ from medgraph.evaluation.statistics import (
 )
 
 FORMAT = 1
-NO_CONTROL = "none"
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,12 +108,14 @@ class Results:
         calibration: of the model's confidences, see `medgraph.evaluation.confidence`.
         circular: choice questions with rotated options, see `medgraph.evaluation.circular`.
         robustness: corrupted images, see `medgraph.evaluation.robustness`.
+        protocols: figures of every protocol and the best control of each, see `medgraph.evaluation.protocol_table`.
     """
 
     entries: tuple[SplitResult, ...]
     calibration: tuple[CalibrationResult, ...] = ()
     circular: tuple[CircularResult, ...] = ()
     robustness: tuple[ShiftResult, ...] = ()
+    protocols: tuple[ProtocolResult, ...] = ()
 
     def get(self, split: str, control: str = NO_CONTROL) -> SplitResult:
         """The entry of a split and control.
@@ -166,6 +170,7 @@ def summarise(
     validation: Sequence[Prediction] = (),
     rotated: Sequence[Prediction] = (),
     corrupted: Sequence[Prediction] = (),
+    candidates: Sequence[str] = (),
 ) -> Results:
     """Score tables, intervals, comparisons and calibration of everything in a predictions file.
 
@@ -176,6 +181,7 @@ def summarise(
         validation: answers to validation questions, to fit the temperature on.
         rotated: answers to choice questions with their options in other orders.
         corrupted: answers about corrupted images.
+        candidates: distinct open answers of the training set, for open accuracy and the vocabulary dump.
 
     Raises:
         ValueError: if there are no predictions.
@@ -205,6 +211,9 @@ def summarise(
         calibrations(predictions, validation, seed, resamples // 10),
         circular_results(predictions, rotated, seed, resamples // 10),
         corruption_results(predictions, corrupted, seed, resamples // 10),
+        protocol_results(
+            score_groups(predictions, candidates=Candidates(tuple(candidates)), resamples=resamples // 10)
+        ),
     )
 
 

@@ -6,20 +6,19 @@ Both only read files of answers; no model is needed.
 from __future__ import annotations
 
 import math
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from medgraph.evaluation.controls import TrainingQuestion, constant, gaming_warnings, vocabulary_dump
-from medgraph.evaluation.foreign import read_answers, read_candidates
-from medgraph.evaluation.predictions import Prediction
-from medgraph.evaluation.protocols import PROTOCOLS, Figure, ProtocolScore, get_protocol, score_protocol
-from medgraph.evaluation.protocols.protocol import Candidates
-from medgraph.evaluation.results import NO_CONTROL, difference
+from medgraph.evaluation.foreign import read_answers, read_candidates, read_training_questions
+from medgraph.evaluation.plain import to_plain
+from medgraph.evaluation.predictions import NO_CONTROL
+from medgraph.evaluation.protocol_table import ProtocolResult, ScoredGroup, protocol_results, score_groups
+from medgraph.evaluation.protocols import PROTOCOLS, get_protocol
+from medgraph.evaluation.results import difference
 from medgraph.evaluation.statistics import Difference, Interval, cluster_bootstrap, detectable_difference, holm
 
 PREDICTIONS = "predictions.jsonl"
@@ -28,42 +27,30 @@ CANDIDATES = "candidates.json"
 
 
 @dataclass(frozen=True, slots=True)
-class ScoredGroup:
-    """One split under one control, scored under one or more protocols.
+class ScoreReport:
+    """Everything ``medgraph score`` shows.
 
     Attributes:
-        split: of the predictions.
-        control: of the predictions.
-        n: questions.
-        images: distinct images.
-        scores: by protocol, in the order asked for.
-        gaming: headline in per cent that answers without a model get, by protocol: ``always yes`` for its closed
-            accuracy, ``vocabulary`` for its average (only with candidates).
-        warnings: signs that a protocol overrates the answers.
+        path: as given.
+        groups: every split and control under every protocol.
+        notes: counted remarks about the input.
     """
-
-    split: str
-    control: str
-    n: int
-    images: int
-    scores: Mapping[str, ProtocolScore]
-    gaming: Mapping[str, Mapping[str, float]]
-    warnings: Sequence[str]
-
-
-@dataclass(frozen=True, slots=True)
-class ScoreReport:
-    """Everything ``medgraph score`` shows."""
 
     path: str
     groups: Sequence[ScoredGroup]
     notes: Mapping[str, int]
+
+    @property
+    def results(self) -> tuple[ProtocolResult, ...]:
+        """The model's figures beside the best control of each."""
+        return protocol_results(self.groups)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for ``--json``: figures in per cent with n and interval; None where undefined."""
         return {
             "path": self.path,
             "notes": dict(self.notes),
+            "results": [{**to_plain(result), "headline": result.headline} for result in self.results],
             "groups": [
                 {
                     "split": group.split,
@@ -71,11 +58,7 @@ class ScoreReport:
                     "n": group.n,
                     "images": group.images,
                     "warnings": list(group.warnings),
-                    "without_a_model": {name: dict(values) for name, values in group.gaming.items()},
-                    "protocols": {
-                        name: {figure: _plain(value) for figure, value in score.figures.items()}
-                        for name, score in group.scores.items()
-                    },
+                    "protocols": {name: to_plain(score.figures) for name, score in group.scores.items()},
                 }
                 for group in self.groups
             ],
@@ -89,6 +72,7 @@ def score(
     protocol: str = "all",
     allow_missing: bool = False,
     resamples: int = 2000,
+    train: str | Path | None = None,
 ) -> ScoreReport:
     """Score a file of answers under one protocol or all.
 
@@ -96,38 +80,31 @@ def score(
         path: answers in any format of `read_answers`, or a run folder with ``predictions.jsonl``.
         truth: ground truth file for answers that do not carry it.
         candidates: distinct open answers of the training set, for the open accuracy of the LLaVA-Med family and for
-            the vocabulary dump beside every protocol.
-        protocol: a name, several separated by commas, or ``all``.
+            the vocabulary dump beside every protocol; a run folder has them, ``train`` contains them.
+        protocol: a name, several separated by commas, or ``all``; ``text``, which is slow, only by its name.
         allow_missing: count unanswered questions as wrong.
         resamples: of the bootstrap over images.
+        train: training questions in a format of ground truth, for the controls that need no model.
 
     Raises:
         FileNotFoundError: if a file is not there.
         ValueError: for unknown protocols and for input that is not understood.
     """
-    names = list(PROTOCOLS) if protocol == "all" else [get_protocol(name.strip()).name for name in protocol.split(",")]
+    wanted = [name.strip() for name in protocol.split(",")]
+    names = [name for name in PROTOCOLS if "all" in wanted and name != "text"]
+    names += [get_protocol(name).name for name in wanted if name not in (*names, "all")]
+    own = Path(path) / CANDIDATES
+    if candidates is None and train is None and own.exists():
+        candidates = own
     answers = read_answers(_file(path), truth, allow_missing)
-    known = read_candidates(candidates) if candidates else Candidates()
-    groups: dict[tuple[str, str], list[Prediction]] = defaultdict(list)
-    for prediction in answers.predictions:
-        groups[prediction.split, prediction.control].append(prediction)
-    scored = [_score_group(key, members, names, known, resamples) for key, members in groups.items()]
-    return ScoreReport(str(path), scored, answers.notes)
-
-
-def _score_group(
-    key: tuple[str, str],
-    members: Sequence[Prediction],
-    names: Sequence[str],
-    candidates: Candidates,
-    resamples: int,
-) -> ScoredGroup:
-    """Score one split and control; protocols that define nothing for its questions are left out."""
-    scores = {name: score_protocol(members, name, candidates, resamples) for name in names}
-    scores = {name: protocol for name, protocol in scores.items() if protocol.figures}
-    gaming = {name: _without_model(members, name, candidates) for name in scores}
-    images = len({p.image_id for p in members})
-    return ScoredGroup(*key, len(members), images, scores, gaming, gaming_warnings(members))
+    groups = score_groups(
+        answers.predictions,
+        names,
+        read_candidates(candidates) if candidates else None,
+        read_training_questions(train) if train else (),
+        resamples,
+    )
+    return ScoreReport(str(path), groups, answers.notes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,8 +138,7 @@ class Comparison:
     def to_dict(self) -> dict[str, Any]:
         """Plain values for ``--json``; None where undefined."""
         return {
-            split: {"detectable": self.detectable[split], "runs": [_finite(asdict(run)) for run in runs]}
-            for split, runs in self.splits.items()
+            split: {"detectable": self.detectable[split], "runs": to_plain(runs)} for split, runs in self.splits.items()
         }
 
 
@@ -199,32 +175,6 @@ def compare(paths: Sequence[str | Path], resamples: int = 10_000, seed: int = 0)
     return Comparison(splits, detectable)
 
 
-def _without_model(members: Sequence[Prediction], protocol: str, candidates: Candidates) -> dict[str, float]:
-    """Headline of answers without a model under a protocol, in per cent."""
-    baseline = {}
-    yes = score_protocol(constant("yes", members, "always_yes"), protocol, resamples=0).get("closed_accuracy")
-    if yes.n:
-        baseline["always yes"] = yes.value
-    if candidates.answers:
-        train = [TrainingQuestion("", answer, "", "open") for answer in (*candidates.answers, "yes", "no")]
-        dump = score_protocol(vocabulary_dump(train, members), protocol, candidates, resamples=0)
-        headline = dump.get("average") if dump.protocol.average else dump.get("total_accuracy")
-        if headline.n:
-            baseline["vocabulary"] = headline.value
-    return baseline
-
-
 def _file(path: str | Path) -> Path:
     path = Path(path)
     return path / PREDICTIONS if path.is_dir() else path
-
-
-def _plain(figure: Figure) -> dict[str, Any]:
-    low, high = figure.interval.low, figure.interval.high
-    return {"value": figure.value, "n": figure.n, **_finite({"low": low, "high": high})}
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    return None if isinstance(value, float) and math.isnan(value) else value

@@ -9,31 +9,38 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from medgraph.evaluation.predictions import NO_CONTROL
+from medgraph.evaluation.protocol_table import ProtocolResult, ScoredGroup
 from medgraph.evaluation.protocols import Figure
-from medgraph.evaluation.results import NO_CONTROL
-from medgraph.evaluation.score_cli import Comparison, ScoredGroup, ScoreReport
+from medgraph.evaluation.score_cli import Comparison, ScoreReport
 from medgraph.report.words import control_name, interval, p_value, percent, points, split_name
 
 _COLUMNS = {
     "open:\nrecall": ("recall",),
-    "open:\nF1": ("f1",),
+    "open:\nF1": ("f1", "rouge_l"),
     "open:\naccuracy": ("open_accuracy",),
     "\nclosed": ("closed_accuracy",),
     "\nchoice": ("choice_accuracy",),
     "average\nor total": ("average", "total_accuracy"),
 }
-_BASELINES = {
-    "always yes": "always yes: 'yes' to every question, to be compared with the closed column.",
-    "vocabulary": "vocabulary: every training answer listed, to be compared with the last column.",
-}
+_LEGEND = (
+    "Headline: the average of open and closed questions, or accuracy over all, whichever the protocol is quoted by. "
+    "Best control: the highest that answers without the image or a model get. ! marks a figure that a control reaches."
+)
 
 
-def render_score(report: ScoreReport) -> RenderableType:
-    """One table a split and control, every protocol a row, then what is to be known about the input."""
-    parts: list[RenderableType] = [_score_table(group) for group in report.groups]
-    used = {name for group in report.groups for values in group.gaming.values() for name in values}
-    parts += [Text(text, style="dim") for name, text in _BASELINES.items() if name in used]
-    parts += [Text(f"! {warning}", style="yellow") for group in report.groups for warning in group.warnings]
+def render_score(report: ScoreReport, verbose: bool = False) -> RenderableType:
+    """One table a split, a line a protocol, the best control beside it, then what is to be known about the input.
+
+    Args:
+        report: the scores.
+        verbose: every control in a table of its own, every figure with its interval.
+    """
+    parts: list[RenderableType] = [_compact_table(report, group) for group in report.groups if _is_model(group)]
+    parts.append(Text(_LEGEND, style="dim"))
+    if verbose:
+        parts += [_score_table(group) for group in report.groups]
+    parts += [Text(f"! {w}", style="yellow") for group in report.groups if _is_model(group) for w in group.warnings]
     parts += [Text(f"{count:,} {note}") for note, count in report.notes.items()]
     return Group(*parts)
 
@@ -50,32 +57,57 @@ def score_rows(report: ScoreReport) -> tuple[list[str], list[list[str]]]:
     return header, rows
 
 
+def _is_model(group: ScoredGroup) -> bool:
+    return group.control == NO_CONTROL
+
+
+def _compact_table(report: ScoreReport, group: ScoredGroup) -> Table:
+    results = [result for result in report.results if result.split == group.split]
+    shown = {title: names for title, names in _shown(group).items() if "average" not in names}
+    table = _table(f"{split_name(group.split)}: {group.n:,} questions on {group.images:,} images; %")
+    for name in shown:
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("headline\n(95 % interval)", no_wrap=True)
+    table.add_column("best control\nof the headline")
+    for result in results:
+        cells = [_cell(result, next((n for n in names if n in result.figures), "")) for names in shown.values()]
+        quoted, rival = result.figures[result.headline], result.rivals.get(result.headline)
+        best = f"{rival.value:.1f} {control_name(rival.control)}" if rival else ""
+        mark, style = ("!", "yellow") if result.beaten(result.headline) else ("", "")
+        table.add_row(result.protocol, *cells, f"{quoted.value:.1f}{mark} ({_ends(quoted)})", best, style=style)
+    return table
+
+
+def _cell(result: ProtocolResult, figure: str) -> str:
+    if not figure:
+        return ""
+    return f"{result.figures[figure].value:.1f}{'!' if result.beaten(figure) else ''}"
+
+
 def _score_table(group: ScoredGroup) -> Table:
-    shown = {
-        title: names
-        for title, names in _COLUMNS.items()
-        if any(name in score.figures for score in group.scores.values() for name in names)
-    }
-    who = "" if group.control == NO_CONTROL else f", {control_name(group.control)}"
-    title = f"{group.split}{who}: {group.n:,} questions on {group.images:,} images"
-    table = Table(
-        title=f"{title}; %, 95 % intervals over images",
-        title_justify="left",
-        box=SIMPLE_HEAD,
-        padding=(0, 1, 0, 0),
-        pad_edge=False,
+    shown = _shown(group)
+    table = _table(
+        f"{split_name(group.split)}, {control_name(group.control)}: {group.n:,} questions on {group.images:,} images; "
+        "%, 95 % intervals over images"
     )
-    table.add_column("\nprotocol", overflow="fold")
     for name in shown:
         table.add_column(name, justify="right")
-    baselines = list(dict.fromkeys(name for values in group.gaming.values() for name in values))
-    for name in baselines:
-        table.add_column(f"no model:\n{name}", justify="right", style="yellow")
     for protocol, score in group.scores.items():
         cells = [next((_figure(score.get(n)) for n in names if score.get(n).n), "n/a") for names in shown.values()]
-        without = [group.gaming[protocol].get(name, math.nan) for name in baselines]
-        table.add_row(protocol, *cells, *("" if math.isnan(value) else f"{value:.1f}" for value in without))
+        table.add_row(protocol, *cells)
     return table
+
+
+def _table(title: str) -> Table:
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    table.add_column("\nprotocol", overflow="fold")
+    return table
+
+
+def _shown(group: ScoredGroup) -> dict[str, tuple[str, ...]]:
+    """Columns that at least one protocol fills."""
+    defined = {name for score in group.scores.values() for name in score.figures}
+    return {title: names for title, names in _COLUMNS.items() if defined.intersection(names)}
 
 
 def render_comparison(comparison: Comparison) -> RenderableType:

@@ -62,10 +62,11 @@ def evaluate(
         likelihood=options.likelihood, device=device, progress=progress,
     )  # fmt: skip
     predictions = ask(plain_views(splits, images, options.controls, config.seed), path=folder / "predictions.jsonl")
-    trained_on = [record for split in ("train", "task") for record in corpus.splits[split]]
+    trained_on = list({record.id: record for split in ("train", "task") for record in corpus.splits[split]}.values())
     if options.controls:
         predictions = add_controls(folder / "predictions.jsonl", trained_on)
-    write_json(folder / CANDIDATES, sorted({record.answer for record in trained_on if record.answer_type == "open"}))
+    candidates = sorted({record.answer for record in trained_on if record.answer_type == "open"})
+    write_json(folder / CANDIDATES, candidates)
     validation: list[Prediction] = []
     if options.likelihood and "val" not in splits:  # a temperature is never fitted on what is reported
         asked = take_questions([r for r in corpus.splits["val"] if r.answer_type != "open"], VALIDATION)
@@ -75,7 +76,10 @@ def evaluate(
     if options.corruptions:
         views = corrupted_views(splits, images, options.corruptions, config.seed)
         corrupted = ask(views, path=folder / "corruptions.jsonl")
-    results = summarise(predictions, seed=config.seed, validation=validation, rotated=rotated, corrupted=corrupted)
+    results = summarise(
+        predictions, seed=config.seed, validation=validation, rotated=rotated, corrupted=corrupted,
+        candidates=candidates,
+    )  # fmt: skip
     results.save(folder / "results.json")
     return predictions, results
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from medgraph.evaluation.predictions import PredictionWriter
+from medgraph.evaluation.protocol_table import Rival
 from medgraph.evaluation.protocols import PROTOCOLS
 from medgraph.evaluation.score_cli import compare, score
 
@@ -26,15 +27,18 @@ def make_file(tmp_path, make_prediction):
 
 def test_score_has_every_protocol_split_and_interval(make_file):
     report = score(make_file("run", 30), resamples=200)
-    assert [(g.split, g.control, g.n) for g in report.groups] == [("test", "none", 40), ("ood", "none", 40)]
+    assert [(g.split, g.control, g.n) for g in report.groups] == [
+        ("test", "none", 40), ("ood", "none", 40), ("test", "always_yes", 20), ("ood", "always_yes", 20),
+    ]  # fmt: skip
     group = report.groups[0]
-    assert list(group.scores) == [name for name in PROTOCOLS if name != "omnimedvqa"], (
-        "it defines nothing without options"
+    undefined = {"omnimedvqa", "medmat", "likelihood", "likelihood_text", "text"}
+    assert list(group.scores) == [name for name in PROTOCOLS if name not in undefined], (
+        "no options, no likelihoods, and text is slow"
     )
     figure = group.scores["strict"].get("total_accuracy")
     assert figure.value == pytest.approx(75)
     assert figure.interval.low < 75 < figure.interval.high
-    assert group.gaming["pvqa_legacy"]["always yes"] == 100
+    assert report.groups[2].scores["pvqa_legacy"].get("closed_accuracy").value == 100
     values = json.loads(json.dumps(report.to_dict(), allow_nan=False))
     assert values["groups"][0]["protocols"]["exgra"]["closed_accuracy"]["n"] == 20
 
@@ -44,11 +48,30 @@ def test_score_selects_protocols_and_reads_candidates(make_file, tmp_path):
     report = score(make_file("run", 30), candidates=tmp_path / "c.json", protocol="strict, exgra", resamples=0)
     group = report.groups[0]
     assert list(group.scores) == ["strict", "exgra"]
-    assert group.gaming["exgra"]["vocabulary"] == 100
-    assert group.gaming["strict"]["vocabulary"] == 0
+    strict, exgra = report.results[:2]
+    assert exgra.rivals["average"] == Rival("vocabulary", 100)
+    assert exgra.beaten(exgra.headline)
+    assert strict.rivals["total_accuracy"] == Rival("vocabulary", 0)
+    assert not strict.beaten("total_accuracy")
     assert group.scores["exgra"].get("open_accuracy").n == 20
     with pytest.raises(ValueError, match="unknown protocol 'nope'"):
         score(tmp_path / "run", protocol="nope")
+
+
+def test_training_questions_and_run_folders_bring_their_controls(make_file, tmp_path):
+    folder = make_file("run", 30, splits=("test",))
+    (tmp_path / "train.json").write_text(
+        json.dumps([{"id": 1, "question": "What is seen?", "answer": "nodule", "answer_type": "OPEN"}] * 2)
+    )
+    with_train = score(folder, train=tmp_path / "train.json", protocol="strict, exgra", resamples=0)
+    assert [g.control for g in with_train.groups] == [
+        "none", "always_yes", "majority", "nearest_question", "vocabulary",
+    ]  # fmt: skip
+    strict = with_train.results[0]
+    assert strict.rivals["open_accuracy"].value == 100, "all true answers are nodule"
+    assert strict.beaten("open_accuracy")
+    (folder / "candidates.json").write_text('["nodule"]')
+    assert [g.control for g in score(folder, protocol="exgra", resamples=0).groups][-1] == "vocabulary"
 
 
 def test_compare_is_paired_and_corrected(make_file):

@@ -14,10 +14,15 @@ def shown(renderable) -> str:
 
 
 def test_scores_of_a_run_are_shown_with_protocol_and_interval(run_dir):
-    text = shown(render_score(score(run_dir, protocol="strict,exgra,medevalkit", resamples=50)))
-    for expected in ("strict", "exgra", "medevalkit", "n/a", "without the image", "160 questions on 40 images", "–"):
+    report = score(run_dir, protocol="strict,exgra,medevalkit", resamples=50)
+    text = shown(render_score(report))
+    for expected in ("strict", "exgra", "medevalkit", "without the image", "160 questions on 40 images", "–"):
         assert expected in text
-    assert text.count("no model:") == 4
+    models = sum(group.control == "none" for group in report.groups)
+    assert text.count("best control") == models
+    details = shown(render_score(report, verbose=True))
+    assert details.startswith(text[: text.index("Headline")])
+    assert len(details.splitlines()) > 2 * len(text.splitlines()), "a table for every control"
 
 
 def test_every_figure_is_a_row(run_dir, tmp_path):

@@ -9,15 +9,29 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from medgraph.evaluation.predictions import Prediction
+from medgraph.evaluation.protocols.choices import LIKELIHOOD, LIKELIHOOD_TEXT, MEDMAT, OMNIMEDVQA
 from medgraph.evaluation.protocols.llava import LLAVA_PROTOCOLS
 from medgraph.evaluation.protocols.medevalkit import MEDEVALKIT, MEDEVALKIT_LEGACY
 from medgraph.evaluation.protocols.protocol import Candidates, Figure, Protocol, ProtocolScore
-from medgraph.evaluation.protocols.strict import OMNIMEDVQA, STRICT
+from medgraph.evaluation.protocols.strict import STRICT
 from medgraph.evaluation.protocols.sure import SURE
+from medgraph.evaluation.protocols.text_metrics import TEXT
 from medgraph.evaluation.statistics import Interval, cluster_bootstrap, macro_bootstrap, wilson
 
 PROTOCOLS: dict[str, Protocol] = {
-    protocol.name: protocol for protocol in (STRICT, *LLAVA_PROTOCOLS, SURE, MEDEVALKIT, MEDEVALKIT_LEGACY, OMNIMEDVQA)
+    protocol.name: protocol
+    for protocol in (
+        STRICT,
+        LIKELIHOOD,
+        LIKELIHOOD_TEXT,
+        *LLAVA_PROTOCOLS,
+        SURE,
+        MEDEVALKIT,
+        MEDEVALKIT_LEGACY,
+        MEDMAT,
+        OMNIMEDVQA,
+        TEXT,
+    )
 }
 
 _NO_CANDIDATES = Candidates()

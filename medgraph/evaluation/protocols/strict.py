@@ -1,8 +1,6 @@
-"""The strict protocol as a table of figures, and OmniMedVQA's published rule for choice questions."""
+"""The strict protocol as a table of figures."""
 
 from __future__ import annotations
-
-from difflib import SequenceMatcher
 
 from medgraph.evaluation.predictions import Prediction
 from medgraph.evaluation.protocols.protocol import Candidates, Protocol, Values, is_open
@@ -19,24 +17,9 @@ def _strict(prediction: Prediction, candidates: Candidates) -> Values:
     return {f"{prediction.answer_type}_accuracy": right, "parsed": float(parsed), "total_accuracy": right}
 
 
-def _omnimedvqa(prediction: Prediction, candidates: Candidates) -> Values:
-    if not prediction.options:
-        return {}
-    ratios = [SequenceMatcher(None, option, prediction.prediction).ratio() for option in prediction.options]
-    chosen = prediction.options[ratios.index(max(ratios))] if max(ratios) > 0 else None
-    return {"choice_accuracy": float(chosen == prediction.answer)}
-
-
 STRICT = Protocol(
     "strict",
     "MedGraph",
     "the whole answer must be right; open questions also token F1 with multiset recall",
     _strict,
-)
-OMNIMEDVQA = Protocol(
-    "omnimedvqa",
-    "ExGra-Med's zero-shot OmniMedVQA script",
-    "the option most similar to the answer by difflib is taken as chosen; a letter may resemble a wrong option",
-    _omnimedvqa,
-    gameable=True,
 )

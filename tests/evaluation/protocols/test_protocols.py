@@ -140,7 +140,7 @@ def test_average_has_an_interval_over_images(answers):
 
 
 def test_unknown_protocols_are_refused_with_the_known_ones():
-    with pytest.raises(ValueError, match=r"unknown protocol 'exgr'; known: strict, exgra"):
+    with pytest.raises(ValueError, match=r"unknown protocol 'exgr'; known: strict, likelihood"):
         get_protocol("exgr")
 
 
