@@ -105,19 +105,20 @@ class AuditReport:
 
     def verdict(self) -> str:
         """What is shared between splits, in a sentence or two for a report."""
-        found: dict[str, list[Leak]] = {}
+        found: dict[tuple[str, bool], list[Leak]] = {}
         for leak in self.leaks:
             if leak.across_splits:
-                found.setdefault(leak.second.split, []).append(leak)
+                found.setdefault((leak.second.split, leak.kind == "near_duplicate"), []).append(leak)
         if not found:
             checks = ", ".join(_words(kind) for kind in self.compared)
             return f"No leak between splits; {sum(self.sizes.values())} images compared by {checks}."
         parts = []
-        for split, leaks in found.items():
+        for (split, near), leaks in found.items():
             number = len({leak.second.image for leak in leaks})
             earlier = ", ".join(name for name in self.sizes if any(leak.first.split == name for leak in leaks))
             kinds = ", ".join(_words(kind) for kind in KINDS if any(leak.kind == kind for leak in leaks))
-            parts.append(f"{number} of {self.sizes[split]} {split} images are also in {earlier} ({kinds})")
+            verb = "look like images of" if near else "are also in"
+            parts.append(f"{number} of {self.sizes[split]} {split} images {verb} {earlier} ({kinds})")
         example = next(leak for leak in self.leaks if leak.across_splits)
         pair = f"{example.first.split} {example.first.image} and {example.second.split} {example.second.image}"
         return f"LEAK: {'; '.join(parts)}. For example {pair}."
@@ -227,8 +228,12 @@ def _shared_sources(
 ) -> dict[str, dict[tuple[str, str], int]]:
     uses: dict[str, Counter[tuple[str, str]]] = {}
     for source, images in _by_value(places, sources).items():
-        uses[source] = Counter((place.split, place.subset) for image in images for place in places[image])
-    return {source: dict(sorted(use.items())) for source, use in uses.items() if len({s for _, s in use}) > 1}
+        uses[source] = Counter((place.subset, place.split) for image in images for place in places[image])
+    return {
+        source: {(split, subset): count for (subset, split), count in sorted(use.items())}
+        for source, use in uses.items()
+        if len({subset for subset, _ in use}) > 1
+    }
 
 
 def _certain(classes: Iterable[Iterable[str]]) -> Classes:

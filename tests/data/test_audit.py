@@ -59,7 +59,10 @@ def test_every_kind_of_leak_is_found(root):
     kinds = ("same_image", "equal_content", "same_group", "same_patient", "near_duplicate")
     assert report.counts() == {(kind, "train", "test"): 1 for kind in kinds}
     assert not report.clean
-    assert report.verdict().startswith("LEAK: 5 of 5 test images are also in train (same image, equal")
+    assert report.verdict().startswith(
+        "LEAK: 4 of 5 test images are also in train (same image, equal content, same group, same patient); "
+        "1 of 5 test images look like images of train (near duplicate). For example train 1.png and test 1.png."
+    )
     assert report.notes()["test images that train shares (near duplicate)"] == 1
     assert ("near_duplicate", "train", "test") not in audit(corpus(root, **splits), root, near=False).counts()
 

@@ -1,11 +1,14 @@
+import gc
+import weakref
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from medgraph.config import ConfigError, MedMATConfig
 from medgraph.data.errors import DataError
-from medgraph.data.medmat import build_medmat
+from medgraph.data.medmat import build_medmat, load
 
 REAL = Path(__file__).parents[3] / "shared" / "data" / "med-mat"
 
@@ -274,3 +277,25 @@ def test_only_open_leaves_out_images_of_data_sets_that_need_an_account(make_rele
     assert corpus.notes["images left out because their data set needs an account"] == 53
     with pytest.raises(ConfigError, match=r"data\.only_open: every data set"):
         build_medmat(MedMATConfig(root=str(root), only_open=True, subsets=["2"]))
+
+
+def test_question_files_are_read_one_at_a_time(make_release, monkeypatch):
+    root = make_release({number: {"a": 12, "b": 12} for number in (2, 3, 4, 18)})
+
+    class Items(list):
+        """A list that can be referred to weakly."""
+
+    read, alive = [], []
+
+    def watched(*arguments):
+        gc.collect()
+        alive.append(sum(reference() is not None for reference in read))
+        subset = load(*arguments)
+        items = Items(subset.items)
+        read.append(weakref.ref(items))
+        return replace(subset, items=items)
+
+    monkeypatch.setattr("medgraph.data.medmat.load", watched)
+    build_medmat(MedMATConfig(root=str(root)))
+    assert len(alive) == 4
+    assert max(alive) <= 1
