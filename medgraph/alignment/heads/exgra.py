@@ -129,7 +129,7 @@ class ExGraHead(AlignmentHead):
         self.register_buffer("batches", torch.zeros((), dtype=torch.int64))
 
     def setup(self, dim: int) -> None:
-        """Create the projection, D·C weights, and the graph encoder of width C: 2·C² weights for ``gcn``, else 4·C².
+        """Create the projection, D·C weights, and the graph encoder: 2·C² weights for ``gcn``, 4·C² for ``graph_max``.
 
         Args:
             dim: node width D; C is ``graph_dim`` or, without a projection, D.
@@ -138,9 +138,7 @@ class ExGraHead(AlignmentHead):
             self.projection = nn.Linear(dim, self.graph_dim, bias=False)
             dim = self.graph_dim
         if self.encoder == "official":
-            self.graph_encoder = GraphEncoder(
-                dim, "graph_max", residual=False, final_relu=True, dropout=0.1, reverse=True
-            )
+            self.graph_encoder = GraphEncoder(dim, "graph_max", False, final_relu=True, dropout=0.1, reverse=True)
         elif self.encoder != "none":
             self.graph_encoder = GraphEncoder(dim, self.encoder, residual=self.residual)
 
@@ -187,9 +185,7 @@ class ExGraHead(AlignmentHead):
 
     def current_edge_weight(self) -> float:
         """The weight w of the edge term after the batches seen in training."""
-        if not self.edge_warmup:
-            return self.edge_weight
-        return self.edge_weight * min(1.0, self.batches.item() / self.edge_warmup)
+        return self.edge_weight * (min(1.0, self.batches.item() / self.edge_warmup) if self.edge_warmup else 1.0)
 
     def problem(self, pairs: Pairs, generator: torch.Generator | None) -> tuple[MatchingProblem, Tensor]:
         """Encode the graphs and write down the costs.
@@ -218,10 +214,8 @@ class ExGraHead(AlignmentHead):
         edges, weight = None, self.current_edge_weight()
         if weight and self.solver != "lap":
             edges = CosineEdgeCosts(left_neighbors, right_neighbors, left, right, weight / self.temperature, threshold)
-        problem = MatchingProblem(
-            -cosines / self.temperature, edges, threshold=-threshold / self.temperature if self.partial else None
-        )
-        return problem, cosines
+        unmatched = -threshold / self.temperature if self.partial else None
+        return MatchingProblem(-cosines / self.temperature, edges, unmatched), cosines
 
     @torch.no_grad()
     def diagnose(
