@@ -105,7 +105,7 @@ def _report(out: Path, root: Path, conversations: list[Conversation], result: Ex
         kinds = Counter(outcome.kind for _, outcome in result.problems)
         listed = ", ".join(f"{count:,} {kind}" for kind, count in kinds.items())
         typer.echo(f"without long answers: {listed}; see {_problems(out)}")
-    typer.echo(f"images are below {root}")
+    typer.echo(f"train on it: data=conversations data.root={out} data.images={root}")
 
 
 def _problems(out: Path) -> Path:

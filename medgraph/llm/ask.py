@@ -243,15 +243,16 @@ def ask_all(
         CallError: if a call failed for all, or `FAILURES_IN_A_ROW` requests were rejected in a row.
     """
     results: queue.SimpleQueue[tuple[Task, Outcome[Value]] | BaseException | None] = queue.SimpleQueue()
-    waiting, lock = iter(tasks), threading.Lock()
+    waiting: queue.SimpleQueue[Task] = queue.SimpleQueue()
+    for task in tasks:
+        waiting.put(task)
 
     def loop() -> None:
         try:
             while not stop.is_set():
-                with lock:
-                    task = next(waiting)
+                task = waiting.get_nowait()
                 results.put((task, work(task)))
-        except (StopIteration, StoppedError):
+        except (queue.Empty, StoppedError):
             pass
         except BaseException as error:
             results.put(error)

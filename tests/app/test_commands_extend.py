@@ -11,6 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from medgraph.llm import local
+from medgraph.llm.chat import Reply
+
 pytest.importorskip("openai", reason="needs the extra llm")
 
 NUM = 6
@@ -47,7 +50,7 @@ def test_templates_need_nobody(medgraph, source, tmp_path):
     code, out, err = medgraph("extend", source, "--out", tmp_path / "out.json")
     assert (code, err) == (0, "")
     assert f"{NUM} conversations, {NUM} of them with long answers" in out
-    assert f"images are below {tmp_path}" in out
+    assert f"data=conversations data.root={tmp_path / 'out.json'} data.images={tmp_path}" in out
     assert all(f"answer {i}" in text for i, text in enumerate(long_answers(tmp_path / "out.json")))
 
 
@@ -134,6 +137,29 @@ def test_ctrl_c_says_how_to_go_on(medgraph, source, tmp_path, chat_server, monke
     assert code == 130
     assert "interrupted" in err
     assert "run the same command again to continue" in err
+
+
+def test_a_local_model(medgraph, source, tmp_path, monkeypatch):
+    class Local:
+        def __init__(self, model: str, max_tokens: int) -> None:
+            self.settings = {"model": model, "max_tokens": max_tokens}
+
+        def __call__(self, messages):
+            return Reply(lengthen({"messages": messages}))
+
+    monkeypatch.setattr(local, "LocalChat", Local)
+    command = ["extend", source, "--out", tmp_path / "out.json", "--with", "local", "--model", "/models/x"]
+    code, out, _ = medgraph(*command, "--max-tokens", "99")
+    assert code == 0
+    assert "6 calls" in out
+    assert None not in long_answers(tmp_path / "out.json")
+
+
+def test_without_the_extra(medgraph, source, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "openai", None)
+    code, _, err = medgraph("extend", source, "--out", tmp_path / "out.json", "--with", "api", "--model", "m")
+    assert code == 2
+    assert "pip install 'medgraph[llm]'" in err
 
 
 @pytest.mark.parametrize(

@@ -53,11 +53,17 @@ def from_file(file: Path) -> list[Conversation]:
 
 
 def from_records(records: Iterable[Record]) -> list[Conversation]:
-    """Make a conversation of the records of each image, in their order; choice questions are asked without options."""
-    by_image: dict[str, list[Record]] = {}
+    """Make a conversation of the records of each image, in their order.
+
+    Choice questions are asked without options; a question that is thereby asked twice is asked once.
+    """
+    by_image: dict[str, dict[tuple[str, str], Record]] = {}
     for record in records:
-        by_image.setdefault(record.image_id, []).append(record)
-    return [Conversation(image, _raw(image, turns), tuple(turns)) for image, turns in by_image.items()]
+        by_image.setdefault(record.image_id, {}).setdefault((record.question, record.answer), record)
+    return [
+        Conversation(image, _raw(image, tuple(turns.values())), tuple(turns.values()))
+        for image, turns in by_image.items()
+    ]
 
 
 def _raw(image: str, records: Sequence[Record]) -> dict[str, Any]:

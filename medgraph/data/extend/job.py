@@ -53,7 +53,7 @@ def template_answer(record: Record) -> str:
     if "modality" not in facts:
         return text
     where = f" of the {facts['area']}" if "area" in facts else ""
-    return f"The picture is one {facts['modality']}{where}. {text}"
+    return f"This picture{where} is of the kind {facts['modality']}. {text}"
 
 
 def extend_by_model(

@@ -64,7 +64,7 @@ def test_long_answers_survive_a_second_round(file, tmp_path):
 
 def test_records_of_any_reader_become_conversations(tmp_path):
     records = [record(1, "x.png"), record(2, "y.png", "PET"), record(3, "x.png", options=("Answer 3", "b"))]
-    conversations = from_records(records)
+    conversations = from_records([*records, record(1, "x.png", options=("Answer 1", "b"))])
     write_long(tmp_path / "out.json", conversations, {})
     assert read_back(tmp_path / "out.json") == {
         "x.png": [("What is 1?", "Answer 1", ""), ("What is 3?", "Answer 3", "")],

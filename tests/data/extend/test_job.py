@@ -134,5 +134,5 @@ def test_templates_use_what_is_known(conversations):
     label = template_answer(record(1, "US/Breast/cancer", answer="Benign", options=("Benign", "Normal")))
     assert all(word in label for word in ("ultrasound image", "breast", "cancer diagnosis", "Benign", "not Normal"))
     vqa = template_answer(record(1, "US/Breast/vqa"))
-    assert vqa.startswith("The picture is one ultrasound image of the breast. ")
-    assert template_answer(record(1, "MRI/unspecified/vqa")).startswith("The picture is one MRI slice. ")
+    assert vqa.startswith("This picture of the breast is of the kind ultrasound image. ")
+    assert template_answer(record(1, "MRI/unspecified/vqa")).startswith("This picture is of the kind MRI slice. ")
