@@ -68,6 +68,12 @@ class StageModule(L.LightningModule):
     def on_train_batch_start(self, batch: ConversationBatch, batch_idx: int) -> None:
         """Log under the true step: Lightning's own count is one too high after an interrupt inside a batch."""
         self.trainer.fit_loop.epoch_loop._batches_that_stepped = self.global_step
+        self.before_batch = self.changing_state()
+
+    def changing_state(self) -> dict[str, Any]:
+        """Everything besides the weights that a batch changes."""
+        random = {"noise": self.noise.get_state(), "torch": torch.get_rng_state()}
+        return {"random": random, "memory": self.memory.state_dict()}
 
     def training_step(self, batch: ConversationBatch, batch_idx: int) -> Tensor:
         """Loss of one batch.
@@ -152,12 +158,12 @@ class StageModule(L.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Leave out what is frozen, keep the remembered nodes and all random states."""
+        """Leave out what is frozen, keep remembered nodes and random states: those before a batch that is cut off."""
         named = self.named_parameters(remove_duplicate=False)  # tied weights have two names
         frozen = {name for name, parameter in named if not parameter.requires_grad}
         checkpoint["state_dict"] = {k: v for k, v in checkpoint["state_dict"].items() if k not in frozen}
-        checkpoint["memory"] = self.memory.state_dict()
-        checkpoint["random"] = {"noise": self.noise.get_state(), "torch": torch.get_rng_state()}
+        progress = self.trainer.fit_loop.epoch_loop.batch_progress.current
+        checkpoint |= self.before_batch if progress.started > progress.processed else self.changing_state()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Restore remembered nodes and random states; an interrupted validation starts again from its first batch."""

@@ -105,9 +105,10 @@ def test_an_interrupted_run_ends_as_the_uninterrupted_one_bit_for_bit(finished, 
     config = small(tmp_path)
 
     def interrupted(self, batch, batch_idx):
+        loss = whole(self, batch, batch_idx)
         if self.steps == 7 and self.global_step == step:
             raise KeyboardInterrupt
-        return whole(self, batch, batch_idx)
+        return loss
 
     monkeypatch.setattr(StageModule, "training_step", interrupted)
     with pytest.raises(KeyboardInterrupt):
