@@ -90,6 +90,11 @@ def make_run(folder: Path, seed: int = 0, images: int = 40, skill: float = 0.8) 
 
 
 @pytest.fixture(scope="session")
+def predictions() -> list[Prediction]:
+    return make_predictions(images=120)
+
+
+@pytest.fixture(scope="session")
 def run_dir(tmp_path_factory) -> Path:
     return make_run(tmp_path_factory.mktemp("runs") / "9f3c2a71")
 
