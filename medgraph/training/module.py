@@ -162,7 +162,7 @@ class StageModule(L.LightningModule):
         named = self.named_parameters(remove_duplicate=False)  # tied weights have two names
         frozen = {name for name, parameter in named if not parameter.requires_grad}
         checkpoint["state_dict"] = {k: v for k, v in checkpoint["state_dict"].items() if k not in frozen}
-        progress = self.trainer.fit_loop.epoch_loop.batch_progress.current
+        progress: Any = self.trainer.fit_loop.epoch_loop.batch_progress.current
         checkpoint |= self.before_batch if progress.started > progress.processed else self.changing_state()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
