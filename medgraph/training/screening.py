@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -60,7 +60,7 @@ class Choice:
         )
 
 
-def choose(family: Family, folders: dict[str, Sequence[Path]]) -> tuple[Choice, Arm]:
+def choose(family: Family, folders: Mapping[str, Sequence[Path]]) -> tuple[Choice, Arm]:
     """Choose the setting with the highest mean validation accuracy.
 
     Args:

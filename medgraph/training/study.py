@@ -55,13 +55,10 @@ class Arm:
         arguments = [*overrides, *self.overrides]
         config = resolve(self.config(arguments))
         if self.longer > 1:
-            steps = config.stage2.steps
-            longer = (
-                f"epochs={self.longer * config.stage2.epochs}"
-                if steps is None
-                else f"steps={round(self.longer * steps)}"
-            )
-            arguments.append(f"stage2.{longer}")
+            if config.stage2.steps is not None:
+                arguments.append(f"stage2.steps={round(self.longer * config.stage2.steps)}")
+            elif config.stage2.epochs is not None:
+                arguments.append(f"stage2.epochs={self.longer * config.stage2.epochs}")
         return arguments
 
     def config(self, arguments: Sequence[str]) -> ExperimentConfig:
