@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -11,7 +12,8 @@ from lightning_app import asking
 from medgraph.console import user_errors
 
 if TYPE_CHECKING:
-    from medgraph.evaluation.judge import Judged, JudgeReport
+    from medgraph.evaluation.judge import Judged
+    from medgraph.evaluation.judge_scores import JudgeReport
 
 Answers = Annotated[list[Path], typer.Argument(metavar="ANSWERS", help="Prediction or answer files, or run folders.")]
 Questions = Annotated[Path | None, typer.Option(metavar="Q.jsonl", help="Questions and references for answer files.")]
@@ -43,14 +45,8 @@ def judge(
     ANSWERS.judge.journal.jsonl, so the same command continues and pays nothing twice.
     """
     from medgraph.evaluation.chatbot import judge_protocol, read_chat
-    from medgraph.evaluation.judge import (
-        RULE,
-        expected_calls,
-        judge_by_model,
-        judge_by_rule,
-        summarise_judged,
-        write_judged,
-    )
+    from medgraph.evaluation.judge import RULE, expected_calls, judge_by_model, judge_by_rule, write_judged
+    from medgraph.evaluation.judge_scores import judged_difference, summarise_judged
     from medgraph.evaluation.score_cli import PREDICTIONS
     from medgraph.llm.ask import Price
     from medgraph.llm.throttle import Throttle
@@ -79,6 +75,8 @@ def judge(
         write_judged(out, dict(zip(map(str, files), judged, strict=True)))
     with user_errors(ValueError):
         reports = [summarise_judged(j, str(file), model or RULE) for file, j in zip(files, judged, strict=True)]
+        for i in range(1, len(reports)):
+            reports[i] = replace(reports[i], versus=judged_difference(judged[0], judged[i]))
     _show(reports, as_json)
 
 

@@ -1,24 +1,18 @@
-"""Judging chatbot answers: a language model or a rule rates, every failure is counted, every score has an interval."""
+"""Judging chatbot answers: a language model or a rule rates them, and every failure is kept."""
 
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-
-import numpy as np
 
 from medgraph.evaluation.chatbot import HIGHEST, LOWEST, ChatItem, JudgeProtocol, Ratings
 from medgraph.evaluation.scoring import token_overlap
-from medgraph.evaluation.statistics import Interval, cluster_bootstrap
 from medgraph.llm.ask import Asker, Outcome, ask_all
 from medgraph.llm.chat import Messages
 from medgraph.llm.throttle import Throttle
-
-RESAMPLES = 10_000
 
 RULE = "rule"
 """Name of the judge that is no model."""
@@ -115,105 +109,6 @@ def expected_calls(items: Iterable[ChatItem], protocol: JudgeProtocol) -> list[t
     return [(item.id, protocol.messages(item, swapped), 80) for item, swapped in calls(items, protocol)]
 
 
-@dataclass(frozen=True, slots=True)
-class GroupScore:
-    """Ratings of a group of questions.
-
-    Attributes:
-        n: questions.
-        judged: questions with ratings.
-        score: mean over the judged questions of 100 · answer / reference, per cent of the reference's rating.
-        interval: of the score, over images; NaN for fewer than two.
-        reference: mean rating of the reference.
-        answer: mean rating of the answer.
-        lowest: the score if the questions without ratings counted 0.
-    """
-
-    n: int
-    judged: int
-    score: float
-    interval: Interval
-    reference: float
-    answer: float
-    lowest: float
-
-
-@dataclass(frozen=True, slots=True)
-class JudgeReport:
-    """Scores of one chatbot.
-
-    Attributes:
-        path: file of its answers.
-        protocol: name of the protocol.
-        judge: model, or `RULE`.
-        groups: ``overall``, then types and domains, by their names.
-        failures: number of questions without ratings by reason.
-        retries: replies asked for again.
-        order_effect: mean rating of what is shown first minus what is shown second, over answers and references; 0 for
-            a fair judge, None where there is one order only.
-        notes: what a reader must know.
-    """
-
-    path: str
-    protocol: str
-    judge: str
-    groups: Mapping[str, GroupScore]
-    failures: Mapping[str, int]
-    retries: int
-    order_effect: float | None
-    notes: Sequence[str] = field(default_factory=tuple)
-
-
-def relative_score(question: str, ratings: Sequence[Ratings]) -> float:
-    """Score of one question: 100 times the answer's ratings over the reference's, both summed over the orders.
-
-    Raises:
-        ValueError: if the reference is rated 0, naming the question.
-
-    Example:
-        >>> relative_score("7", [(8, 4), (10, 5)])
-        50.0
-    """
-    reference, answer = (sum(pair[i] for pair in ratings) for i in (0, 1))
-    if reference <= 0:
-        raise ValueError(f"question {question}: the reference is rated {reference:g}, so there is no relative score; "
-                         f"ratings must be from {LOWEST} to {HIGHEST}")  # fmt: skip
-    return 100 * answer / reference
-
-
-def summarise_judged(judged: Judged, path: str, judge: str, resamples: int = RESAMPLES, seed: int = 0) -> JudgeReport:
-    """Score a chatbot overall, by type of question and by domain.
-
-    Args:
-        judged: the ratings.
-        path: file of the answers, for the report.
-        judge: who rated, for the report.
-        resamples: of the bootstrap over images.
-        seed: of the bootstrap.
-
-    Raises:
-        ValueError: if nothing was judged.
-    """
-    if not judged.ratings:
-        reason = next(iter(judged.failures.values()), "there are no questions")
-        raise ValueError(f"{path}: no answer could be judged; {reason}")
-    names = [name for item in judged.items for name in (item.kind, item.domain)]
-    groups = {"overall": list(judged.items)} | {name: [] for name in sorted(set(names))}
-    for item in judged.items:
-        for name in dict.fromkeys((item.kind, item.domain)):
-            groups[name].append(item)
-    scores = {
-        name: _score_group(members, judged.ratings, resamples, np.random.default_rng(seed))
-        for name, members in groups.items()
-    }
-    notes = []
-    size = judged.protocol.size
-    if size and len(judged.items) != size:
-        notes.append(f"{judged.protocol.name} was published on {size} questions, these are {len(judged.items)}")
-    kinds = Counter(reason.partition(":")[0] for reason in judged.failures.values())
-    return JudgeReport(path, judged.protocol.name, judge, scores, kinds, judged.retries, _order_effect(judged), notes)
-
-
 def write_judged(file: Path, chats: Mapping[str, Judged]) -> None:
     """Write one line a question: where it is from, both answers, and the ratings of each order or the failure.
 
@@ -229,28 +124,3 @@ def write_judged(file: Path, chats: Mapping[str, Judged]) -> None:
         for item in judged.items
     ]  # fmt: skip
     file.write_text("".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in rows), encoding="utf-8")
-
-
-def _score_group(
-    items: Sequence[ChatItem], ratings: Mapping[str, Sequence[Ratings]], resamples: int, rng: np.random.Generator
-) -> GroupScore:
-    rated = [item for item in items if item.id in ratings]
-    if not rated:
-        nan = float("nan")
-        return GroupScore(len(items), 0, nan, Interval(nan, nan), nan, nan, nan)
-    scores = [relative_score(item.id, ratings[item.id]) for item in rated]
-    interval = cluster_bootstrap(scores, [item.image_id for item in rated], rng, resamples)
-    reference, answer = np.mean([pair for item in rated for pair in ratings[item.id]], axis=0)
-    lowest = sum(scores) / len(items)
-    return GroupScore(len(items), len(rated), float(np.mean(scores)), interval, float(reference), float(answer), lowest)
-
-
-def _order_effect(judged: Judged) -> float | None:
-    if len(judged.protocol.orders) < 2:
-        return None
-    ahead = [
-        (second - first if swapped else first - second)
-        for pairs in judged.ratings.values()
-        for swapped, (first, second) in zip(judged.protocol.orders, pairs, strict=True)
-    ]
-    return float(np.mean(ahead))

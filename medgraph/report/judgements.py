@@ -9,7 +9,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from medgraph.evaluation.judge import RULE, GroupScore, JudgeReport
+from medgraph.evaluation.judge import RULE
+from medgraph.evaluation.judge_scores import GroupScore, JudgeReport
 
 
 def render_judged(report: JudgeReport) -> RenderableType:
@@ -34,6 +35,9 @@ def render_judged(report: JudgeReport) -> RenderableType:
         notes.append(f"{report.retries} replies could not be used and were asked for again")
     if report.order_effect is not None and report.judge != RULE:
         notes.append(f"shown first, an answer is rated {report.order_effect:+.2f} higher (both orders are averaged)")
+    if versus := report.versus:
+        notes.append(f"{versus.mean:+.1f} points against the first chatbot, 95 % interval {versus.low:+.1f} to "
+                     f"{versus.high:+.1f}, on {versus.n} questions rated for both")  # fmt: skip
     return Group(Text(report.path), table, *map(Text, notes))
 
 

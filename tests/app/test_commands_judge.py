@@ -48,6 +48,7 @@ def test_a_server_judges_two_chatbots(medgraph, chat, tmp_path, chat_server):
     asked = len(chat_server.requests)
     out = medgraph(*command)[1]
     assert len(chat_server.requests) == asked
+    assert "+0.0 points against the first chatbot, 95 % interval +0.0 to +0.0, on 2 questions rated for both" in out
     assert "1 of 3 questions have no rating (1 invalid) and are left out" in out
 
 

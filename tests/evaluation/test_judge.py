@@ -5,15 +5,8 @@ import numpy as np
 import pytest
 
 from medgraph.evaluation.chatbot import ChatItem, judge_protocol
-from medgraph.evaluation.judge import (
-    Judged,
-    expected_calls,
-    judge_by_model,
-    judge_by_rule,
-    relative_score,
-    summarise_judged,
-    write_judged,
-)
+from medgraph.evaluation.judge import Judged, expected_calls, judge_by_model, judge_by_rule, write_judged
+from medgraph.evaluation.judge_scores import judged_difference, relative_score, summarise_judged
 from medgraph.evaluation.statistics import cluster_bootstrap
 from medgraph.llm.ask import Asker
 from medgraph.llm.chat import Reply
@@ -127,6 +120,16 @@ def test_intervals_resample_images():
     scores, images = [100 * (1 + i) / 8 for i in range(8)], [i.image_id for i in items]
     expected = cluster_bootstrap(scores, images, np.random.default_rng(0), 100)
     assert report.groups["overall"].interval == expected
+
+
+def test_two_chatbots_are_compared_on_what_both_have():
+    items = [item(i) for i in range(6)]
+    first = Judged(PUBLISHED, items, {i.id: [(8, 4)] for i in items[:5]}, {"5": "invalid: x"})
+    second = Judged(PUBLISHED, items, {i.id: [(8, 4 + int(i.id))] for i in items[1:]}, {"0": "invalid: x"})
+    difference = judged_difference(first, second, resamples=200)
+    assert (difference.n, difference.mean) == (4, pytest.approx(100 * np.mean([1, 2, 3, 4]) / 8))
+    assert difference.low < difference.mean < difference.high
+    assert judged_difference(first, Judged(PUBLISHED, items, {}, {})) is None
 
 
 def test_every_rating_is_written(tmp_path, ask):
