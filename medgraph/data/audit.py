@@ -83,12 +83,14 @@ class AuditReport:
         leaks: images that are, or share something with, an image of an earlier split or another subset.
         sources: source to images by (split, subset), for sources that more than one subset draws on.
         sizes: images of each split.
+        images: different images in all of them.
         compared: kinds that could be compared; patients and sources need facts about the images.
     """
 
     leaks: tuple[Leak, ...]
     sources: Mapping[str, Mapping[tuple[str, str], int]]
     sizes: Mapping[str, int]
+    images: int
     compared: tuple[str, ...]
 
     @property
@@ -111,7 +113,7 @@ class AuditReport:
                 found.setdefault((leak.second.split, leak.kind == "near_duplicate"), []).append(leak)
         if not found:
             checks = ", ".join(_words(kind) for kind in self.compared)
-            return f"No leak between splits; {sum(self.sizes.values())} images compared by {checks}."
+            return f"No leak between splits; {self.images} images compared by {checks}."
         parts = []
         for (split, near), leaks in found.items():
             number = len({leak.second.image for leak in leaks})
@@ -220,7 +222,7 @@ def audit(
                 found.setdefault((first.split, first.subset, second), Leak(kind, first, second, score))
     sizes = {split: len({record.image for record in records}) for split, records in corpus.splits.items()}
     compared = (*shared, *(["same_source"] if sources else []))
-    return AuditReport(tuple(found.values()), _shared_sources(places, sources or {}), sizes, compared)
+    return AuditReport(tuple(found.values()), _shared_sources(places, sources or {}), sizes, len(images), compared)
 
 
 def _shared_sources(

@@ -10,9 +10,10 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import os
-import tempfile
+import secrets
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -108,19 +109,20 @@ def _key(images: Sequence[str], root: Path, side: int) -> str:
 
 def _write(load: Callable[[str, int], Image], images: Sequence[str], side: int, file: Path, progress: bool) -> None:
     hidden = not (progress and Console(stderr=True).is_terminal)
-    with tempfile.NamedTemporaryFile(dir=file.parent, prefix=f"{file.name}.", suffix=".part", delete=False) as part:
-        try:
+    part = file.with_name(f"{file.name}.{os.getpid()}-{secrets.token_hex(4)}.part")
+    try:
+        with part.open("xb") as content:
             for image in track(images, "caching images", console=Console(stderr=True), disable=hidden, transient=True):
-                part.write(load(image, side).tobytes())
-            part.flush()
-            os.fsync(part.fileno())
-            Path(part.name).replace(file)
-        except BaseException:
-            Path(part.name).unlink(missing_ok=True)
-            raise
+                content.write(load(image, side).tobytes())
+            content.flush()
+            os.fsync(content.fileno())
+        part.replace(file)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def _remove_stale(folder: Path) -> None:
     for part in folder.glob("*.part"):
-        if time.time() - part.stat().st_mtime > STALE_SECONDS:
-            part.unlink(missing_ok=True)
+        with suppress(OSError):  # gone by now, or another user's
+            if time.time() - part.stat().st_mtime > STALE_SECONDS:
+                part.unlink()

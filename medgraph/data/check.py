@@ -133,7 +133,7 @@ def check_corpus(corpus: Corpus, root: Path, progress: bool = True) -> CheckRepo
         root: folder of the images.
         progress: show a progress bar.
     """
-    report = CheckReport(root, records=sum(map(len, corpus.splits.values())))
+    report = CheckReport(root, records=len({record.id for records in corpus.splits.values() for record in records}))
     owners = {r.image: (Path(r.subset), r.id) for records in corpus.splits.values() for r in records}
     _check_images(owners, root, report, progress)
     return report

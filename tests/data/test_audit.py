@@ -90,6 +90,7 @@ def test_training_twice_on_an_image_is_no_leak(root):
     data = {"train": [("1.png",), ("2.png",)], "task": [("1.png",)], "val": [("2.png",)]}
     report = audit(corpus(root, **data), root, near=False)
     assert report.counts() == {("same_image", "train", "val"): 1}
+    assert report.images == 2
 
 
 def test_a_large_group_on_both_sides_is_reported_once_an_image(root):

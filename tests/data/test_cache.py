@@ -71,6 +71,8 @@ def test_a_second_use_decodes_nothing(release, tmp_path):
     root, corpus = release
     cache_images(corpus, 16, tmp_path / "cache", progress=False)
     (file,) = (tmp_path / "cache").iterdir()
+    (tmp_path / "plain").touch()
+    assert file.stat().st_mode == (tmp_path / "plain").stat().st_mode  # other users may read it
     before = file.stat().st_mtime_ns
     again = cache_images(corpus, 16, tmp_path / "cache", progress=False)
     assert file.stat().st_mtime_ns == before
