@@ -87,7 +87,7 @@ def calibrate(confidence: npt.ArrayLike, correct: npt.ArrayLike, num_bins: int =
     ece = sum(b.n * abs(b.accuracy - b.confidence) for b in bins if b.n) / len(p)
     _, risk = risk_coverage(p, right)
     brier = float(((p - right) ** 2).mean())
-    return Calibration(len(p), float(ece), brier, _auroc(p, right), float(risk.mean()), tuple(bins))
+    return Calibration(len(p), float(ece), brier, auroc(p, right), float(risk.mean()), tuple(bins))
 
 
 def risk_coverage(confidence: npt.ArrayLike, correct: npt.ArrayLike) -> tuple[Floats, Floats]:
@@ -177,7 +177,8 @@ def without_confidence(text: str) -> str:
     return re.split(r"\bconfidence\b", text, maxsplit=1, flags=re.IGNORECASE)[0].rstrip(" ,;(")
 
 
-def _auroc(p: Floats, right: Floats) -> float:
+def auroc(p: Floats, right: Floats) -> float:
+    """Chance that a positive (``right`` = 1) has a higher value than a negative, ties half; NaN without both kinds."""
     from scipy import stats
 
     positives = int(right.sum())
