@@ -51,9 +51,9 @@ def mixture_parts(config: MixtureConfig) -> list[MixturePart]:
 def _part(config: MixtureConfig, source: Mapping[str, object], where: str) -> MixturePart:
     options = dict(source)
     name, images, splits = str(options.pop("name", "")), options.pop("images", None), options.pop("splits", SPLITS)
-    if not name or name == config.name or "fraction" in options:
-        raise ConfigError(f"{where}={source}: expected a name (not mixture), its options, and no fraction: it is "
-                          "data.fraction that cuts the whole mixture")  # fmt: skip
+    if not name or name == config.name or {"fraction", "augment", "cache"} & options.keys():
+        raise ConfigError(f"{where}={source}: expected a name (not mixture), its options, and no fraction, augment or "
+                          "cache: data.fraction, data.augment and data.cache are for the whole mixture")  # fmt: skip
     if images is not None and not (str(images).isdecimal() and int(str(images)) > 0):
         raise ConfigError(f"{where}.images={images}: expected at least 1")
     wanted = splits.split(",") if isinstance(splits, str) else [str(split) for split in splits]  # type: ignore[attr-defined]

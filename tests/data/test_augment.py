@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from medgraph.config import ConfigError, PhantomConfig
+from medgraph.config import ConfigError, ExperimentConfig, PhantomConfig, parse, validate
 from medgraph.data import augment as module
 from medgraph.data.augment import AUGMENTATIONS, augment, check_augmentations
 from medgraph.data.loading import ConversationDataset, ImageCache
@@ -85,3 +85,5 @@ def test_mixing_classes_and_unknown_names_are_refused():
         check_augmentations(["shift", "mixup"])
     with pytest.raises(ConfigError, match=r"data\.augment=rotat: no such augmentation; did you mean 'rotate'"):
         check_augmentations(["rotat"])
+    with pytest.raises(ConfigError, match=r"data\.augment=cutmix"):
+        validate(parse(ExperimentConfig(), ["data.augment=[cutmix]"]))

@@ -79,6 +79,7 @@ def test_generated_and_real_images_mix(files):
         ([{**PHANTOM, "splits": ["tets"]}], "unknown split; did you mean 'test'"),
         ([{**PHANTOM, "images": 0}], "images=0: expected at least 1"),
         ([{**PHANTOM, "fraction": 0.5}], "no fraction"),
+        ([{**PHANTOM, "cache": "auto"}], "no fraction, augment or cache"),
         ([{**PHANTOM, "num_trian": 3}], r"num_trian=3: unknown key; did you mean 'num_train'"),
         ([{"name": "vqa_rad"}], r"data.sources\[0\].root is not set: data=vqa_rad needs the folder"),
         ([{"name": "phantoms"}], "data=phantoms: unknown data source"),
