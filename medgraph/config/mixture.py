@@ -20,12 +20,12 @@ class MixturePart:
 
     Attributes:
         data: its configuration; seed and kind of extended answers are the mixture's unless it has its own.
-        images: training images to take; None takes all.
+        count: training images to take; None takes all.
         splits: the splits that it contributes to.
     """
 
     data: DataConfig
-    images: int | None
+    count: int | None
     splits: tuple[str, ...]
 
 
@@ -36,12 +36,12 @@ def mixture_parts(config: MixtureConfig) -> list[MixturePart]:
         ConfigError: naming the source, the key and what is accepted.
 
     Example:
-        >>> part, = mixture_parts(MixtureConfig(sources=[{"name": "phantom", "num_train": "9", "images": 4}]))
-        >>> part.data.num_train, part.images, part.splits
+        >>> part, = mixture_parts(MixtureConfig(sources=[{"name": "phantom", "num_train": "9", "count": 4}]))
+        >>> part.data.num_train, part.count, part.splits
         (9, 4, ('train', 'task', 'val', 'test', 'ood'))
     """
     if not config.sources:
-        raise ConfigError("data.sources is empty; add data.sources=[{name: vqa_rad, root: PATH, images: 200}, …]")
+        raise ConfigError("data.sources is empty; add data.sources=[{name: vqa_rad, root: PATH, count: 200}, …]")
     parts = [_part(config, source, f"data.sources[{i}]") for i, source in enumerate(config.sources)]
     if not any("train" in part.splits for part in parts):
         raise ConfigError("data.sources: none contributes to train; add train to the splits of one")
@@ -50,12 +50,12 @@ def mixture_parts(config: MixtureConfig) -> list[MixturePart]:
 
 def _part(config: MixtureConfig, source: Mapping[str, object], where: str) -> MixturePart:
     options = dict(source)
-    name, images, splits = str(options.pop("name", "")), options.pop("images", None), options.pop("splits", SPLITS)
+    name, count, splits = str(options.pop("name", "")), options.pop("count", None), options.pop("splits", SPLITS)
     if not name or name == config.name or {"fraction", "augment", "cache"} & options.keys():
         raise ConfigError(f"{where}={source}: expected a name (not mixture), its options, and no fraction, augment or "
                           "cache: data.fraction, data.augment and data.cache are for the whole mixture")  # fmt: skip
-    if images is not None and not (str(images).isdecimal() and int(str(images)) > 0):
-        raise ConfigError(f"{where}.images={images}: expected at least 1")
+    if count is not None and not (str(count).isdecimal() and int(str(count)) > 0):
+        raise ConfigError(f"{where}.count={count}: expected at least 1")
     wanted = splits.split(",") if isinstance(splits, str) else [str(split) for split in splits]  # type: ignore[attr-defined]
     for split in wanted:
         if split not in SPLITS:
@@ -65,4 +65,4 @@ def _part(config: MixtureConfig, source: Mapping[str, object], where: str) -> Mi
         assign(data, setting)
     if isinstance(data, FilesConfig):
         check_root(data, f"{where}.root")
-    return MixturePart(data, None if images is None else int(str(images)), tuple(wanted))
+    return MixturePart(data, None if count is None else int(str(count)), tuple(wanted))

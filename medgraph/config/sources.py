@@ -256,7 +256,7 @@ class MixtureConfig(DataConfig):
 
     name: str = "mixture"
     sources: list[dict[str, Any]] = field(default_factory=list)
-    """Of each its `name` and options, `images` (how many for training; all) and `splits` (which to use; all)."""
+    """Of each its `name` and options, `count` (training images to take; all) and `splits` (which to use; all)."""
 
 
 DATA: dict[str, type[DataConfig]] = {

@@ -24,8 +24,8 @@ from medgraph.data.records import Corpus, Image, Record, take_questions
 class CorpusDataModule(L.LightningDataModule):
     """Conversations of one split for training, questions of ``val`` for validation, of ``test`` and ``ood`` for tests.
 
-    Its checkpoint state is the corpus' fingerprint, so that other data is refused, and the number of batches
-    of the epoch that were trained on. (A batch that an interrupt hits half way counts as not seen; a count kept by the
+    Its checkpoint state is the corpus' fingerprint, so that other data is refused, and the number of batches that were
+    trained on. (A batch that an interrupt hits half way counts as not seen; a count kept by the
     loader would lose it.)
 
     Args:
@@ -97,7 +97,7 @@ class CorpusDataModule(L.LightningDataModule):
         ]
 
     def state_dict(self) -> dict[str, Any]:
-        """What the data is, and how far into the epoch training has come."""
+        """What the data is, and how far training has come."""
         return {"data": self._fingerprint, "batches": trained_batches(self)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -253,9 +253,9 @@ def _arguments(
 
 
 def trained_batches(module: L.LightningDataModule) -> int:
-    """Batches of the epoch that a module's Trainer has trained on."""
+    """Batches that a module's Trainer has trained on, in all epochs together."""
     assert module.trainer is not None
-    progress: Any = module.trainer.fit_loop.epoch_loop.batch_progress.current
+    progress: Any = module.trainer.fit_loop.epoch_loop.batch_progress.total
     return int(progress.processed)
 
 

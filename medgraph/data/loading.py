@@ -140,7 +140,8 @@ class EpochSampler(Sampler[Key]):
         size: samples in the data set.
         batch_size: samples of a batch and rank.
         seed: seed of the order.
-        skip_batches: batches of the first epoch that a checkpoint has already seen.
+        skip_batches: batches that a checkpoint has already seen, in all epochs together. A loader with workers takes
+            its first batches before Lightning sets the epoch, so the sampler must know it by itself.
 
     Raises:
         ConfigError: if the data does not fill one batch on every rank.
@@ -155,7 +156,7 @@ class EpochSampler(Sampler[Key]):
                 "batch_size or raise data.fraction"
             )
         self.size, self.batch_size, self.seed = size, batch_size, seed
-        self.epoch, self._skip = 0, skip_batches % self.num_batches
+        self.epoch, self._skip = divmod(skip_batches, self.num_batches)
 
     def set_epoch(self, epoch: int) -> None:
         """Called by Lightning at the start of each epoch."""

@@ -71,9 +71,9 @@ def _drawn(part: MixturePart, corpus: Corpus, fraction: float, source: str) -> s
     if "train" not in part.splits:
         return set()
     there = {record.image_id for record in corpus.splits["train"]}
-    wanted = len(there) if part.images is None else part.images
+    wanted = len(there) if part.count is None else part.count
     if wanted > len(there):
-        raise ConfigError(f"{source}: {wanted} training images wanted, {len(there)} there; lower its images")
+        raise ConfigError(f"{source}: {wanted} training images wanted, {len(there)} there; lower its count")
     return take_images(there, max(1, round(fraction * wanted)))
 
 

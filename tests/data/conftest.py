@@ -126,15 +126,15 @@ def trainer(tmp_path):
 @pytest.fixture
 def resumed(recorder, trainer, tmp_path):
     """Batches of a run behind a checkpoint it saved, and of a new one that goes on from there."""
-    from lightning.pytorch.callbacks import ModelCheckpoint
+    from lightning.pytorch.callbacks import LambdaCallback
 
     def run(make, stop, **options):
-        whole, rest, checkpoint = recorder(), recorder(), None
-        for name, model in (("whole", whole), ("rest", rest)):
-            saving = ModelCheckpoint(tmp_path / name, filename="{step}", every_n_train_steps=stop, save_top_k=-1)
-            runner = trainer(callbacks=[saving], enable_checkpointing=True, **options)
-            runner.fit(model, datamodule=make(), ckpt_path=checkpoint, weights_only=True)
-            checkpoint = tmp_path / "whole" / f"step={stop}.ckpt"
+        whole, rest, file = recorder(), recorder(), tmp_path / "stopped.ckpt"
+        save = LambdaCallback(
+            on_train_batch_end=lambda runner, *_: runner.global_step == stop and runner.save_checkpoint(file)
+        )
+        trainer(callbacks=[save], **options).fit(whole, datamodule=make())
+        trainer(**options).fit(rest, datamodule=make(), ckpt_path=file, weights_only=True)
         return whole.trained[stop:], rest.trained
 
     return run

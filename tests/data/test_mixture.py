@@ -28,10 +28,10 @@ def files(tmp_path_factory):
     return root
 
 
-def mixture(files, images=20, fraction=1.0, **exam):
+def mixture(files, count=20, fraction=1.0, **exam):
     talks = {"name": "conversations", "root": str(files / "instruct" / "talks.json"), "splits": "train"}
     table = {"name": "manifest", "root": str(files / "exam" / "table.json"), "splits": ["task", "val", "test"], **exam}
-    return MixtureConfig(sources=[{**talks, "images": images}, table], fraction=fraction)
+    return MixtureConfig(sources=[{**talks, "count": count}, table], fraction=fraction)
 
 
 def train_images(corpus):
@@ -49,7 +49,7 @@ def test_the_papers_recipe_instructs_on_one_source_and_examines_on_another(files
 
 
 def test_counts_are_exact_nested_and_part_of_the_fingerprint(files):
-    small, large, same = (build_corpus(mixture(files, images)) for images in (10, 20, 20))
+    small, large, same = (build_corpus(mixture(files, count)) for count in (10, 20, 20))
     assert (len(train_images(small)), len(train_images(large))) == (10, 20)
     assert train_images(small) < train_images(large)
     assert small.fingerprint() != large.fingerprint() == same.fingerprint()
@@ -60,7 +60,7 @@ def test_counts_are_exact_nested_and_part_of_the_fingerprint(files):
 
 
 def test_generated_and_real_images_mix(files):
-    phantom = {**PHANTOM, "images": 5}
+    phantom = {**PHANTOM, "count": 5}
     corpus = build_corpus(MixtureConfig(sources=[phantom, mixture(files).sources[0]], seed=3))
     assert len(train_images(corpus)) == 25
     assert image_root(corpus.load_image) is None
@@ -73,11 +73,11 @@ def test_generated_and_real_images_mix(files):
     ("sources", "message"),
     [
         ([], "data.sources is empty"),
-        ([{**PHANTOM, "images": 31}], r"data.sources\[0\] \(phantom\): 31 training images wanted, 30 there"),
+        ([{**PHANTOM, "count": 31}], r"data.sources\[0\] \(phantom\): 31 training images wanted, 30 there"),
         ([PHANTOM, PHANTOM], r"data.sources\[1\] \(phantom\): record phantom-0-\d+-0 is in data.sources\[0\]"),
         ([{**PHANTOM, "splits": "test"}], "none contributes to train"),
         ([{**PHANTOM, "splits": ["tets"]}], "unknown split; did you mean 'test'"),
-        ([{**PHANTOM, "images": 0}], "images=0: expected at least 1"),
+        ([{**PHANTOM, "count": 0}], "count=0: expected at least 1"),
         ([{**PHANTOM, "fraction": 0.5}], "no fraction"),
         ([{**PHANTOM, "cache": "auto"}], "no fraction, augment or cache"),
         ([{**PHANTOM, "num_trian": 3}], r"num_trian=3: unknown key; did you mean 'num_train'"),
