@@ -99,8 +99,8 @@ def _report(out: Path, root: Path, conversations: list[Conversation], result: Ex
         typer.echo(f"{len(long):,} answers grew from {words[0]:.1f} to {words[1]:.1f} words on average")
     if kept := sum(bool(conversation.long) for conversation in conversations):
         typer.echo(f"{kept:,} conversations had long answers and keep them")
-    if result.retries:
-        typer.echo(f"{result.retries:,} answers could not be used and were asked for again")
+    if result.unusable:
+        typer.echo(f"{result.unusable:,} replies could not be used")
     if result.problems:
         kinds = Counter(outcome.kind for _, outcome in result.problems)
         listed = ", ".join(f"{count:,} {kind}" for kind, count in kinds.items())

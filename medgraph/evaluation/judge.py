@@ -31,14 +31,14 @@ class Judged:
         ratings: of reference and answer, one pair an order, by question id; only questions all of whose calls
             succeeded.
         failures: reason by question id, for the others.
-        retries: replies that could not be used and were asked for again.
+        unusable: replies that could not be used.
     """
 
     protocol: JudgeProtocol
     items: Sequence[ChatItem]
     ratings: Mapping[str, Sequence[Ratings]]
     failures: Mapping[str, str]
-    retries: int = 0
+    unusable: int = 0
 
 
 def judge_by_rule(items: Sequence[ChatItem], protocol: JudgeProtocol) -> Judged:
@@ -96,7 +96,7 @@ def judge_by_model(
             failures[item.id] = f"{failed[0].kind}: {failed[0].reason}"
         else:
             ratings[item.id] = [o.value[::-1] if swapped else o.value for swapped, o in mine if o.value]
-    return Judged(protocol, items, ratings, failures, sum(outcome.retries for outcome in outcomes.values()))
+    return Judged(protocol, items, ratings, failures, sum(outcome.unusable for outcome in outcomes.values()))
 
 
 def calls(items: Iterable[ChatItem], protocol: JudgeProtocol) -> list[Call]:

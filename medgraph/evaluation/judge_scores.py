@@ -49,7 +49,7 @@ class JudgeReport:
         judge: model, or `medgraph.evaluation.judge.RULE`.
         groups: ``overall``, then types and domains, by their names.
         failures: number of questions without ratings by reason.
-        retries: replies asked for again.
+        unusable: replies that could not be used.
         order_effect: mean rating of what is shown first minus what is shown second, over answers and references; 0 for
             a fair judge, None where there is one order only.
         notes: what a reader must know.
@@ -61,7 +61,7 @@ class JudgeReport:
     judge: str
     groups: Mapping[str, GroupScore]
     failures: Mapping[str, int]
-    retries: int
+    unusable: int
     order_effect: float | None
     notes: Sequence[str]
     versus: Difference | None = None
@@ -114,7 +114,7 @@ def summarise_judged(judged: Judged, path: str, judge: str, resamples: int = RES
     if size and len(judged.items) != size:
         notes.append(f"{judged.protocol.name} was published on {size} questions, these are {len(judged.items)}")
     kinds = Counter(reason.partition(":")[0] for reason in judged.failures.values())
-    return JudgeReport(path, judged.protocol.name, judge, scores, kinds, judged.retries, _order_effect(judged), notes)
+    return JudgeReport(path, judged.protocol.name, judge, scores, kinds, judged.unusable, _order_effect(judged), notes)
 
 
 def judged_difference(first: Judged, second: Judged, resamples: int = RESAMPLES, seed: int = 0) -> Difference | None:

@@ -76,14 +76,14 @@ class Outcome(Generic[Value]):
         value: the checked answer; None for every other kind.
         reason: why there is none.
         text: what the model wrote last.
-        retries: answers that could not be used.
+        unusable: replies that could not be used.
     """
 
     kind: Kind
     value: Value | None = None
     reason: str = ""
     text: str = ""
-    retries: int = 0
+    unusable: int = 0
 
 
 @dataclass(slots=True)
@@ -137,18 +137,18 @@ class Asker:
             try:
                 reply = self.ask(sample, messages)
             except RejectedError as error:
-                return Outcome("rejected", reason=str(error), text=text, retries=attempt)
+                return Outcome("rejected", reason=str(error), text=text, unusable=attempt)
             text = reply.text
             if refusal := refusal_of(reply):
-                return Outcome("refused", reason=refusal, text=text, retries=attempt)
+                return Outcome("refused", reason=refusal, text=text, unusable=attempt)
             try:
-                return Outcome("answered", read(text), text=text, retries=attempt)
+                return Outcome("answered", read(text), text=text, unusable=attempt)
             except ValueError as error:
                 reason = "the answer was cut off, be shorter" if reply.stop == "length" else str(error)
             again = f"This answer cannot be used: {reason}. Answer again, in the form that was asked for."
             messages = [*messages, {"role": "assistant", "content": text or "(nothing)"},
                         {"role": "user", "content": again}]  # fmt: skip
-        return Outcome("invalid", reason=reason, text=text, retries=retries + 1)
+        return Outcome("invalid", reason=reason, text=text, unusable=retries + 1)
 
 
 def refusal_of(reply: Reply) -> str:
@@ -164,7 +164,7 @@ def refusal_of(reply: Reply) -> str:
         return reply.refusal
     if reply.stop == "content_filter":
         return "stopped by the content filter"
-    return reply.text.splitlines()[0] if _REFUSAL.match(reply.text) else ""
+    return reply.text.strip().splitlines()[0] if _REFUSAL.match(reply.text) else ""
 
 
 def read_object(text: str, *fields: str) -> dict[str, Any]:

@@ -31,8 +31,8 @@ def render_judged(report: JudgeReport) -> RenderableType:
         kinds = ", ".join(f"{count} {kind}" for kind, count in report.failures.items())
         notes.append(f"! {missing} of {overall.n} questions have no rating ({kinds}) and are left out; "
                      f"the score is {overall.lowest:.1f} if they count 0")  # fmt: skip
-    if report.retries:
-        notes.append(f"{report.retries} replies could not be used and were asked for again")
+    if report.unusable:
+        notes.append(f"{report.unusable} replies could not be used")
     if report.order_effect is not None and report.judge != RULE:
         notes.append(f"shown first, an answer is rated {report.order_effect:+.2f} higher (both orders are averaged)")
     if versus := report.versus:

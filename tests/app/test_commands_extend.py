@@ -84,7 +84,7 @@ def test_a_server_with_every_fault(medgraph, source, tmp_path, chat_server):
     assert (code, err) == (0, "")
     found = long_answers(tmp_path / "out.json")
     assert found == ["The long answer 0", None, "The long answer 2", "The long answer 3", None, "The long answer 5"]
-    assert "1 answers could not be used and were asked for again" in out
+    assert "1 replies could not be used" in out
     assert "without long answers: " in out
     assert "6 calls, 0 answers from the journal; 600 tokens read, 60 written; cost 0.0120" in out
     problems = [json.loads(line) for line in (tmp_path / "out.problems.jsonl").read_text().splitlines()]

@@ -79,7 +79,7 @@ def test_what_cannot_be_parsed_is_counted_and_bounds_the_score(ask):
     judged, usage = ask(items, Judge({"the reference": 8, "good": 8}))
     assert list(judged.failures) == ["1"]
     assert "it is not JSON" in judged.failures["1"]
-    assert (judged.retries, usage.calls) == (4, 3 * 2 + 2 * 2)
+    assert (judged.unusable, usage.calls) == (4, 3 * 2 + 2 * 2)
     report = summarise_judged(judged, "a.jsonl", "judge", resamples=100)
     overall = report.groups["overall"]
     assert (overall.n, overall.judged, report.failures) == (4, 3, {"invalid": 1})

@@ -27,7 +27,7 @@ def ask(scripted, file):
 
 def test_a_good_answer_costs_one_call_and_then_none(ask):
     outcome, usage, _ = ask("12")
-    assert (outcome.kind, outcome.value, outcome.retries) == ("answered", 12, 0)
+    assert (outcome.kind, outcome.value, outcome.unusable) == ("answered", 12, 0)
     assert (usage.calls, usage.prompt_tokens, usage.completion_tokens) == (1, 7, 3)
     outcome, usage, asked = ask()
     assert (outcome.value, usage.calls, usage.recalled, asked) == (12, 0, 1, [])
@@ -35,16 +35,16 @@ def test_a_good_answer_costs_one_call_and_then_none(ask):
 
 def test_a_bad_answer_is_asked_again_with_the_reason(ask):
     outcome, usage, asked = ask("twelve", "12")
-    assert (outcome.value, outcome.retries, usage.calls) == (12, 1, 2)
+    assert (outcome.value, outcome.unusable, usage.calls) == (12, 1, 2)
     assert [turn["role"] for turn in asked[1]] == ["user", "assistant", "user"]
     assert "invalid literal for int() with base 10: 'twelve'" in asked[1][2]["content"]
     outcome, usage, _ = ask()
-    assert (outcome.value, outcome.retries, usage.calls, usage.recalled) == (12, 1, 0, 2)
+    assert (outcome.value, outcome.unusable, usage.calls, usage.recalled) == (12, 1, 0, 2)
 
 
 def test_the_budget_of_retries_is_not_renewed_by_a_restart(ask):
     outcome, usage, _ = ask("a", "b", retries=1)
-    assert (outcome.kind, outcome.retries, outcome.text, usage.calls) == ("invalid", 2, "b", 2)
+    assert (outcome.kind, outcome.unusable, outcome.text, usage.calls) == ("invalid", 2, "b", 2)
     outcome, usage, _ = ask(retries=1)
     assert (outcome.kind, usage.calls) == ("invalid", 0)
 
@@ -57,7 +57,7 @@ def test_an_answer_cut_off_is_told_to_be_shorter(ask):
 @pytest.mark.parametrize(
     "reply",
     [
-        Reply("I’m sorry, I cannot say."),
+        Reply("\nI’m sorry, I cannot say."),
         Reply("I can't assist with medical images."),
         Reply("", refusal="policy"),
         Reply("12", "content_filter"),

@@ -28,12 +28,12 @@ class Extended:
     Attributes:
         long: long answers by conversation id.
         problems: conversations without them: id and outcome.
-        retries: answers that could not be used and were asked for again.
+        unusable: replies that could not be used.
     """
 
     long: dict[str, Sequence[str]] = field(default_factory=dict)
     problems: Problems = field(default_factory=list)
-    retries: int = 0
+    unusable: int = 0
 
 
 def extend_by_template(conversations: Iterable[Conversation]) -> Extended:
@@ -86,7 +86,7 @@ def extend_by_model(
     todo = [c for c in conversations if not c.long]
     with closing(ask_all(todo, work, workers, throttle.stop)) as outcomes:
         for conversation, outcome in outcomes:
-            result.retries += outcome.retries
+            result.unusable += outcome.unusable
             if outcome.value is None:
                 result.problems.append((conversation.id, outcome))
             else:

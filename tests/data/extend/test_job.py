@@ -62,7 +62,7 @@ def test_everything_is_accounted_for(extend, tmp_path):
     result, asked, _ = extend()
     assert result.long == {name: ["no, indeed no"] * 2 for name in ("0.png", "3.png")}
     assert {name: outcome.kind for name, outcome in result.problems} == {"1.png": "refused", "2.png": "invalid"}
-    assert result.retries == 2
+    assert result.unusable == 2
     assert len(asked) == 5
     write_problems(tmp_path / "problems.jsonl", result.problems)
     lines = [json.loads(line) for line in (tmp_path / "problems.jsonl").read_text().splitlines()]
