@@ -76,7 +76,8 @@ def test_a_data_set_changes_training_images_by_epoch_and_can_start_anywhere():
         assert again[key][0].tobytes() == expected
         assert again[key][1] == plain[key][1]
     assert seen[0, 2] != seen[1, 2]
-    np.testing.assert_array_equal(plain[1, 2][0], images(plain.samples[2][0].image))
+    image, records = plain[1, 2]
+    np.testing.assert_array_equal(image, images(records[0].image))
 
 
 def test_mixing_classes_and_unknown_names_are_refused():
