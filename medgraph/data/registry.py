@@ -37,7 +37,8 @@ class DatasetSpec:
         subsets: subsets that contain it (Table 17); empty for the three unused rows.
         access: ``open``; ``account`` (a log-in at the host) or ``credentialed`` (PhysioNet), derived from the host.
         url: where it was published.
-        licence: of the images, where it is known for certain; empty: see ``url``. (Med-MAT's covers its texts only.)
+        licence: of the images as their authors published them, for a few; empty: see ``url``. Med-MAT's own covers its
+            texts only.
         note: what is known to be wrong with the row.
     """
 
