@@ -115,6 +115,26 @@ def score(
         show(render_score(scores, verbose))
 
 
+@app.command(context_settings=FORWARDS)
+def probe(
+    model: Annotated[str, typer.Argument(metavar="RUN|TOWER", help="Folder of a run, or a tower by name or path.")],
+    overrides: Annotated[list[str] | None, typer.Argument(metavar="data=…", help="Other data to probe on.")] = None,
+) -> None:
+    """Measure what frozen image features know: k-NN and linear probe, and retrieval for a run.
+
+    A run is probed on its own data unless other data is named.
+    """
+    from lightning_app.tables import show
+    from medgraph.report.representations import render_probes
+    from medgraph.training.logging import quiet
+    from medgraph.training.representations import probe_model
+
+    quiet()
+    with user_errors(ValueError):
+        probes, retrieval = probe_model(model, overrides or [])
+    show(render_probes(probes, retrieval))
+
+
 @app.command()
 def compare(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN_A RUN_B …", help="Folders of runs, or prediction files.")],
@@ -138,12 +158,23 @@ app.command()(extend)
 
 
 @app.command()
-def report(run_dir: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="Folder of a finished run.")]) -> None:
-    """Render report.html of a finished run again."""
+def report(
+    run_dir: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="Folder of a finished run.")],
+    tables: Annotated[str, typer.Option(metavar="md|latex|csv", help="Print its tables instead.")] = "",
+) -> None:
+    """Render report.html, failures.html and tables/ of a finished run again."""
     from medgraph.config import ConfigError
 
     if not (run_dir / "results.json").is_file():
         raise ConfigError(f"{run_dir} is not the folder of a finished run: it has no results.json")
-    from medgraph.report.run import write_report
+    from medgraph.report.run import read_run_tables, write_report
+    from medgraph.report.tables import FORMATS
 
-    typer.echo(write_report(run_dir))
+    if not tables:
+        typer.echo(write_report(run_dir))
+        return
+    if tables not in FORMATS:
+        raise ConfigError(f"--tables {tables}: expected one of {', '.join(FORMATS)}")
+    _, render = FORMATS[tables]
+    for table in read_run_tables(run_dir):
+        typer.echo(render(table.header, table.rows, table.caption))

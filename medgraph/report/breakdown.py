@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from medgraph.evaluation.protocol_table import ProtocolResult
 from medgraph.evaluation.results import NO_CONTROL, Results, Row, SplitResult
 from medgraph.report.tables import Cells, write_tables
 from medgraph.report.words import control_name, interval, p_value, percent, points, sample_size, split_name
@@ -19,6 +20,18 @@ ATTRIBUTES = {
     "answer_type": "answer type",
 }
 """Tables of `SplitResult` and what their rows are called."""
+
+FIGURES = {
+    "recall": "open: recall, %",
+    "f1": "open: F1, %",
+    "rouge_l": "open: ROUGE-L, %",
+    "open_accuracy": "open: accuracy, %",
+    "closed_accuracy": "closed, %",
+    "choice_accuracy": "choice, %",
+    "average": "average, %",
+    "total_accuracy": "all, %",
+}
+"""Figures of protocols that have a column, and how it is headed."""
 
 _HEADER = ("n", "images", "accuracy, %", "95 % interval", "chance, %", "constant, %", "F1, %", "unparsed, %")
 _RULE = (
@@ -46,7 +59,7 @@ class RunTable:
 
 
 def run_tables(results: Results, run: str) -> list[RunTable]:
-    """Model and controls by split, then the model by every attribute that `ATTRIBUTES` names.
+    """Model and controls by split, every protocol, then the model by every attribute that `ATTRIBUTES` names.
 
     Args:
         results: of one run.
@@ -60,7 +73,8 @@ def run_tables(results: Results, run: str) -> list[RunTable]:
             ("split", "who answers", *_HEADER, "model minus this", "95 % interval", "p", "not above"),
             [cells for split in results.splits for cells in _overall_rows(results, split)],
             f"{run}: model and controls, {_RULE}. {sizes}. Differences in points, paired by question; p: McNemar.",
-        )
+        ),
+        *_protocols(results, run, sizes),
     ]
     for name, title in ATTRIBUTES.items():
         rows = [cells for split in results.splits for cells in _attribute_rows(results, split, name)]
@@ -84,6 +98,30 @@ def write_run_tables(folder: Path, tables: Sequence[RunTable]) -> list[Path]:
     return [
         path for table in tables for path in write_tables(folder / table.name, table.header, table.rows, table.caption)
     ]
+
+
+def _protocols(results: Results, run: str, sizes: str) -> Iterator[RunTable]:
+    used = [name for name in FIGURES if any(name in result.figures for result in results.protocols)]
+    if used:
+        header = ("split", "protocol", *map(FIGURES.__getitem__, used), "best control of the headline")
+        rows = [_protocol_row(result, used) for result in results.protocols]
+        caption = (
+            f"{run}: the same answers under every protocol, 95 % intervals over images in brackets; ! marks a figure "
+            f"that answers without the image or without a model reach. {sizes}."
+        )
+        yield RunTable("protocols", "Every protocol", header, rows, caption)
+
+
+def _protocol_row(result: ProtocolResult, figures: Sequence[str]) -> Cells:
+    def cell(name: str) -> str:
+        if name not in result.figures:
+            return ""
+        figure, mark = result.figures[name], "!" if result.beaten(name) else ""
+        return f"{figure.value:.1f}{mark} ({figure.interval.low:.1f}–{figure.interval.high:.1f})"
+
+    rival = result.rivals.get(result.headline)
+    best = f"{rival.value:.1f} {control_name(rival.control)}" if rival else ""
+    return split_name(result.split), result.protocol, *map(cell, figures), best
 
 
 def _overall_rows(results: Results, split: str) -> Iterator[Cells]:

@@ -19,7 +19,7 @@ from medgraph.report.answers import (
     calibration_rows,
     confusion_figures,
 )
-from medgraph.report.breakdown import run_tables, write_run_tables
+from medgraph.report.breakdown import RunTable, run_tables, write_run_tables
 from medgraph.report.failures import PAGE, write_failures_page
 from medgraph.report.inputs import Metrics, Reference, RunFiles, read_references, read_run
 from medgraph.report.matches import match_pictures
@@ -44,7 +44,8 @@ def write_report(run_dir: str | Path, references: str | Path | None = None) -> P
 
     Args:
         run_dir: folder of the run.
-        references: committed results of other arms to show beside this run, see `read_references`.
+        references: committed results of other arms to show beside this run, see `read_references`; None: the run's
+            own ``reference.json``, if it has one.
 
     Returns:
         Path of the page.
@@ -58,7 +59,8 @@ def write_report(run_dir: str | Path, references: str | Path | None = None) -> P
     files = read_run(folder)
     config = _config(files.config)
     name = str(config.get("name", folder.name))
-    committed = read_references(references) if references else []
+    beside_it = Path(references) if references else folder / "reference.json"
+    committed = read_references(beside_it) if beside_it.exists() else []
     rows = _reference_rows(name, str(config.get("seed", "–")), files, committed)
     tables = run_tables(files.results, name) if files.results else []
     write_run_tables(folder / "tables", tables)
@@ -93,7 +95,8 @@ def write_report(run_dir: str | Path, references: str | Path | None = None) -> P
             "reference_rows": rows,
             "reference_figures": _reference_figures(rows),
             "breakdowns": _dots(files.results, _BREAKDOWNS),
-            "breakdown_tables": tables[1:],
+            "breakdown_tables": [table for table in tables if table.name.startswith("by_")],
+            "protocol_tables": [table for table in tables if table.name == "protocols"],
             "published": published,
             "published_figures": FIGURES,
             "calibration_figures": calibration_figures(calibration),
@@ -110,6 +113,14 @@ def write_report(run_dir: str | Path, references: str | Path | None = None) -> P
             "config": files.config,
         },
     )
+
+
+def read_run_tables(run_dir: str | Path) -> list[RunTable]:
+    """The tables of a run folder, as `write_report` writes them; empty without results."""
+    folder = Path(run_dir)
+    files = read_run(folder)
+    name = str(_config(files.config).get("name", folder.name))
+    return run_tables(files.results, name) if files.results else []
 
 
 def _config(text: str) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 _LATEX = {
@@ -12,6 +12,9 @@ _LATEX = {
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": "$<$", ">": "$>$", "−": "$-$", "×": r"$\times$",
     "–": "--", "\u202f": r"\,",
 }  # fmt: skip
+
+_SIGNS = "+−<–"
+"""What a number may start with besides a digit; the dash stands for one that is missing."""
 
 Cells = Sequence[str]
 
@@ -25,7 +28,7 @@ def to_csv(header: Cells, rows: Sequence[Cells], caption: str) -> str:
 
 
 def to_markdown(header: Cells, rows: Sequence[Cells], caption: str) -> str:
-    r"""A Markdown table under its caption; the first column is text, the others are aligned right.
+    r"""A Markdown table under its caption; columns of numbers are aligned right.
 
     Example:
         >>> print(to_markdown(["arm", "%"], [["a|b", "1"]], "Strict protocol."))
@@ -36,23 +39,32 @@ def to_markdown(header: Cells, rows: Sequence[Cells], caption: str) -> str:
         | a\|b | 1 |
         <BLANKLINE>
     """
-    align = [":--", *["--:"] * (len(header) - 1)]
+    align = [":--" if text else "--:" for text in _text_columns(header, rows)]
     lines = ["| " + " | ".join(cells) + " |" for cells in [header, align, *[[_escape_bar(c) for c in r] for r in rows]]]
     return "\n".join([caption, "", *lines, ""])
 
 
 def to_latex(header: Cells, rows: Sequence[Cells], caption: str) -> str:
     r"""A table environment, small enough for many columns; its document needs ``\usepackage{booktabs}``."""
+    columns = "".join("l" if text else "r" for text in _text_columns(header, rows))
     body = [" & ".join(_escape_latex(cell) for cell in cells) + r" \\" for cells in rows]
     return "\n".join(
         [
             r"\begin{table}", r"\centering\footnotesize\setlength{\tabcolsep}{3pt}",
             rf"\caption{{{_escape_latex(caption)}}}",
-            rf"\begin{{tabular}}{{l{'r' * (len(header) - 1)}}}", r"\toprule",
+            rf"\begin{{tabular}}{{{columns}}}", r"\toprule",
             " & ".join(_escape_latex(cell) for cell in header) + r" \\", r"\midrule", *body,
             r"\bottomrule", r"\end{tabular}", r"\end{table}", "",
         ]
     )  # fmt: skip
+
+
+FORMATS: dict[str, tuple[str, Callable[[Cells, Sequence[Cells], str], str]]] = {
+    "csv": (".csv", to_csv),
+    "md": (".md", to_markdown),
+    "latex": (".tex", to_latex),
+}
+"""Suffix and renderer of every format."""
 
 
 def write_tables(stem: Path, header: Cells, rows: Sequence[Cells], caption: str) -> list[Path]:
@@ -68,11 +80,19 @@ def write_tables(stem: Path, header: Cells, rows: Sequence[Cells], caption: str)
         The three paths.
     """
     written = []
-    for suffix, render in ((".csv", to_csv), (".md", to_markdown), (".tex", to_latex)):
+    for suffix, render in FORMATS.values():
         path = stem.with_suffix(suffix)
         path.write_text(render(header, rows, caption), encoding="utf-8")
         written.append(path)
     return written
+
+
+def _text_columns(header: Cells, rows: Sequence[Cells]) -> list[bool]:
+    """Whether a column is text: the first one, and those in which no cell starts like a number."""
+    return [
+        column == 0 or not any(row[column][:1].isdigit() or row[column][:1] in _SIGNS for row in rows if row[column])
+        for column in range(len(header))
+    ]
 
 
 def _escape_bar(cell: str) -> str:

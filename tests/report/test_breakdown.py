@@ -2,7 +2,9 @@ import csv
 import re
 
 import pytest
+from typer.testing import CliRunner
 
+from lightning_app.commands import app
 from medgraph.evaluation.results import Results
 from medgraph.report.breakdown import ATTRIBUTES, run_tables, write_run_tables
 
@@ -14,7 +16,7 @@ def tables(run_dir):
 
 def test_every_attribute_has_a_table_with_a_row_a_split_and_value(tables, run_dir):
     results = Results.load(run_dir / "results.json")
-    assert set(tables) == {"overall", *(f"by_{name}" for name in ATTRIBUTES)}
+    assert set(tables) == {"overall", "protocols", *(f"by_{name}" for name in ATTRIBUTES)}
     for name in ATTRIBUTES:
         rows = tables[f"by_{name}"].rows
         assert [row[1] for row in rows] == [v for split in results.splits for v in results.get(split).tables[name]]
@@ -28,7 +30,7 @@ def test_every_attribute_has_a_table_with_a_row_a_split_and_value(tables, run_di
 def test_rows_are_as_wide_as_their_header_and_captions_say_what_was_measured(tables):
     for table in tables.values():
         assert {len(row) for row in table.rows} == {len(table.header)}
-        for said in ("strict protocol", "95 % intervals", "n = 160 questions on 40 images", "Unseen combinations"):
+        for said in ("protocol", "95 % intervals", "n = 160 questions on 40 images", "Unseen combinations"):
             assert said in table.caption
 
 
@@ -40,6 +42,26 @@ def test_files_hold_the_same_cells_in_every_format(tables, tmp_path):
     assert [tuple(row) for row in csv.reader(lines[1:])] == [tuple(table.header), *table.rows]
     latex = (tmp_path / "tables/by_modality.tex").read_text()
     assert r"\caption{a\_run: accuracy by modality, strict protocol" in latex
+
+
+def test_the_command_prints_them_or_writes_the_pages(run_dir):
+    call = CliRunner().invoke
+    for name, start in (("csv", "# exgra_10pct: model"), ("md", "exgra_10pct: model"), ("latex", r"\begin{table}")):
+        result = call(app, ["report", str(run_dir), "--tables", name])
+        assert result.exit_code == 0
+        assert result.output.startswith(start)
+        assert result.output.count("accuracy by") == len(ATTRIBUTES)
+    result = call(app, ["report", str(run_dir), "--tables", "docx"])
+    assert (result.exit_code, "expected one of csv, md, latex" in result.stderr) == (2, True)
+
+
+def test_every_protocol_has_a_row(tables, run_dir):
+    results = Results.load(run_dir / "results.json")
+    table = tables["protocols"]
+    assert [row[1] for row in table.rows] == [result.protocol for result in results.protocols]
+    strict = dict(zip(table.header, table.rows[0], strict=True))
+    accuracy = 100 * results.get("test").overall.accuracy
+    assert strict["all, %"].startswith(f"{accuracy:.1f}")
 
 
 def test_latex_is_balanced_and_escaped(tables, tmp_path):

@@ -38,12 +38,11 @@ class Page(HTMLParser):
             assert self.open.pop() == tag
 
 
-def test_leaks_between_splits_are_a_warning(run_dir, tmp_path):
-    folder = shutil.copytree(run_dir, tmp_path / "run")
+def test_leaks_between_splits_are_a_warning(tmp_path):
     found = "LEAK: 203 of 203 test images are also in train (same image)."
     for verdict, shown in ((found, 1), ("No leak between splits.", 0)):
-        (folder / "data.json").write_text(json.dumps({"leaks": verdict}))
-        warnings = re.findall(r'<div class="note" role="note">.*?</div>', write_report(folder).read_text(), re.DOTALL)
+        (tmp_path / "data.json").write_text(json.dumps({"leaks": verdict}))
+        warnings = re.findall(r'<div class="note" role="note">.*?</div>', write_report(tmp_path).read_text(), re.DOTALL)
         assert sum(found in warning for warning in warnings) == shown
 
 
@@ -104,12 +103,13 @@ def test_broken_files_are_named_and_predictions_replace_results(run_dir, tmp_pat
 
 
 def test_text_from_the_data_is_escaped(run_dir, tmp_path):
-    folder = tmp_path / "run"
-    shutil.copytree(run_dir, folder)
-    samples = json.loads((folder / "samples.json").read_text())
+    shutil.copytree(run_dir / "samples", tmp_path / "samples")
+    samples = json.loads((run_dir / "samples.json").read_text())
     samples[0]["prediction"] = "<script>alert(1)</script>"
-    (folder / "samples.json").write_text(json.dumps(samples))
-    assert "<script>alert" not in write_report(folder).read_text()
+    (tmp_path / "samples.json").write_text(json.dumps(samples))
+    text = write_report(tmp_path).read_text()
+    assert "&lt;script&gt;alert(1)" in text
+    assert "<script>alert" not in text
 
 
 def test_a_folder_is_needed(tmp_path):

@@ -17,6 +17,13 @@ def test_markdown_has_one_line_a_row_and_as_many_columns():
     assert lines[-1] == r"| p < 0.1 | x\|y |"
 
 
+def test_only_columns_of_numbers_are_aligned_right():
+    header = ["split", "who", "n", "difference", "note"]
+    rows = [["a", "x", "1,000", "reference", ""], ["b", "y", "–", "−1.0", "low"]]
+    assert to_markdown(header, rows, "").splitlines()[3] == "| :-- | :-- | --: | --: | :-- |"
+    assert r"\begin{tabular}{llrrl}" in to_latex(header, rows, "")
+
+
 def test_latex_escapes_what_latex_reads():
     text = to_latex(HEADER, ROWS, CAPTION)
     assert r"a\_b \& c & $-$1.0 to +2.0 \\" in text
