@@ -59,7 +59,7 @@ def retrieval_points(
     ranked = np.take_along_axis(hits, order, axis=1)
     places = np.arange(1, ranked.shape[1] + 1)
     precision = ranked.cumsum(axis=1) / places
-    points: dict[str, Floats] = {f"recall@{k}": ranked[:, :k].any(axis=1).astype(np.float64) for k in ks}
+    points: dict[str, Floats] = {f"recall@{k}": np.array(ranked[:, :k].any(axis=1), dtype=np.float64) for k in ks}
     points["map"] = (precision * ranked).sum(axis=1) / ranked.sum(axis=1)
     return points
 

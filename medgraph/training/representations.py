@@ -1,0 +1,149 @@
+"""What a trained model or a plain vision tower represents: probes on image features, retrieval between nodes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+import lightning as L
+import numpy as np
+import torch
+from safetensors.torch import load_file
+
+from medgraph.config import STAGES, ConfigError, ExperimentConfig, PhantomConfig, parse
+from medgraph.data import build_corpus
+from medgraph.data.collate import TokenBatch, Tokens, pad, stack_images
+from medgraph.data.conversation import encode_answers
+from medgraph.data.loading import ImageCache
+from medgraph.data.records import Corpus, Image, Record
+from medgraph.evaluation.estimate import Estimate
+from medgraph.evaluation.probes import Features, ProbeResult, probe
+from medgraph.evaluation.retrieval import score_retrieval
+from medgraph.evaluation.statistics import Floats
+from medgraph.models.build import build_model
+from medgraph.models.medvlm import MedVLM
+from medgraph.models.vision import VisionTower, load_vision
+from medgraph.training.run import corpus_texts
+
+BATCH = 64
+
+
+Retrieval = dict[str, dict[str, Estimate]]
+
+
+def probe_model(model: str, overrides: Sequence[str] = ()) -> tuple[tuple[ProbeResult, ProbeResult], Retrieval | None]:
+    """Probe the tower of a run or a tower of its own; a run on its own data is also measured by retrieval.
+
+    Args:
+        model: folder of a run, or a Hugging Face vision tower by hub name or local path.
+        overrides: ``data=… data.root=…``; without any a run is probed on its data and a tower on the phantom.
+
+    Raises:
+        ConfigError: for a mistake in the overrides, or a run or data that cannot be probed.
+    """
+    other = build_corpus(parse(ExperimentConfig(), overrides).data) if overrides else None
+    if not (Path(model) / "config.yaml").exists():
+        return probe_tower(load_vision(model, layer=-1, random=False), other or build_corpus(PhantomConfig())), None
+    config, corpus, vlm = load_run(Path(model))
+    if other is not None:
+        return probe_tower(vlm.vision, other), None
+    tokens = Tokens(vlm.tokenizer, vlm.vision.num_tokens, config.model.max_length)
+    return probe_tower(vlm.vision, corpus), retrieve(vlm, corpus, tokens)
+
+
+def load_run(folder: Path) -> tuple[ExperimentConfig, Corpus, MedVLM]:
+    """Configuration, data and trained model of a run.
+
+    Raises:
+        ConfigError: if none of its stages has finished.
+    """
+    config = parse(ExperimentConfig(), [f"config={folder / 'config.yaml'}"])
+    L.seed_everything(
+        config.seed, workers=True, verbose=False
+    )  # parts that no stage has trained are drawn as in the run
+    corpus = build_corpus(config.data)
+    vlm = build_model(config.model, corpus_texts(corpus))
+    weights = [file for stage in STAGES if (file := folder / stage / "weights.safetensors").exists()]
+    if not weights:
+        raise ConfigError(f"{folder}: no stage has finished; run it to the end first")
+    for file in weights:
+        vlm.load_state_dict(load_file(file), strict=False)
+    return config, corpus, vlm
+
+
+def by_image(records: Iterable[Record]) -> list[list[Record]]:
+    """Records of each image together, in the order of their first appearance."""
+    grouped: dict[str, list[Record]] = {}
+    for record in records:
+        grouped.setdefault(record.image_id, []).append(record)
+    return list(grouped.values())
+
+
+@torch.no_grad()
+def image_features(tower: VisionTower, load: Callable[[str], Image], images: Sequence[str]) -> Floats:
+    """(N, D) features of images: the mean over the patches of the hidden state that the tower is used at."""
+    made = []
+    for start in range(0, len(images), BATCH):
+        batch = stack_images([load(image) for image in images[start : start + BATCH]])
+        made.append(tower(batch).float().mean(1).numpy())
+    return np.concatenate(made).astype(np.float64)
+
+
+def probe_tower(
+    tower: VisionTower, corpus: Corpus, seed: int = 0, resamples: int = 1000
+) -> tuple[ProbeResult, ProbeResult]:
+    """Probe a tower for the labels of a corpus: fit on ``train``, choose on ``val``, report on ``test``.
+
+    Classes are the labels of each subset; validation and test images whose class training lacks are left out.
+
+    Raises:
+        ConfigError: if a split has no labelled image left.
+    """
+    load = ImageCache(corpus, tower.image_size)
+    classes: dict[tuple[str, str], int] = {}
+    for record in corpus.splits["train"]:
+        classes.setdefault((record.subset, record.label), len(classes))
+    splits = []
+    for name in ("train", "val", "test"):
+        records = [group[0] for group in by_image(corpus.splits[name])]
+        known = [record for record in records if record.label and (record.subset, record.label) in classes]
+        if not known:
+            raise ConfigError(
+                f"split {name} has no image with a label that training has; a probe needs train, val, test"
+            )
+        x = image_features(tower, load, [record.image for record in known])
+        y = np.array([classes[record.subset, record.label] for record in known])
+        splits.append(Features(x, y, [record.group for record in known]))
+    train, validation, test = splits
+    return probe(train, validation, test, np.random.default_rng(seed), resamples)
+
+
+@torch.no_grad()
+def retrieve(
+    vlm: MedVLM, corpus: Corpus, tokens: Tokens, split: str = "test", seed: int = 0, resamples: int = 1000
+) -> Retrieval:
+    """Retrieval between the image and answer nodes of a model, the nodes an alignment head works on.
+
+    Images with equal answers are hits of each other's texts.
+
+    Args:
+        vlm: the model.
+        corpus: data.
+        tokens: tokenizer and sizes of the model.
+        split: which images.
+        seed: of the bootstrap.
+        resamples: of the bootstrap.
+    """
+    load = ImageCache(corpus, vlm.vision.image_size)
+    groups = by_image(corpus.splits[split])
+    texts = [encode_answers(tokens.tokenizer, records, tokens.max_length, extended=False) for records in groups]
+    nodes: dict[str, list[torch.Tensor]] = {"image": [], "text": []}
+    for start in range(0, len(groups), BATCH):
+        batch = stack_images([load(records[0].image) for records in groups[start : start + BATCH]])
+        encoded = TokenBatch(*pad(texts[start : start + BATCH], tokens.tokenizer.pad_token_id))
+        ids = torch.arange(len(batch))
+        nodes["image"].append(vlm.image_nodes(vlm.encode_images(batch), ids).pooled)
+        hidden = vlm.hidden_states({"text": (encoded, None)})["text"]
+        nodes["text"].append(vlm.text_nodes(hidden, encoded, ids).pooled)
+    image, text = (torch.cat(nodes[name]).float().numpy() for name in ("image", "text"))
+    return score_retrieval(image, text, [str(ids) for ids in texts], np.random.default_rng(seed), resamples=resamples)
