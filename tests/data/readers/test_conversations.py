@@ -36,6 +36,17 @@ def test_misspelt_keys_and_repeated_ids_are_accepted(write, records_of):
     assert {record.extended for record in records} >= {"Long a.", "Long b."}
 
 
+def test_conversations_are_ordered_and_a_test_split_is_drawn(write):
+    corpus = read("conversations", write("a.json", [item(i) for i in range(200)]), questions_per_image=1)
+    assert corpus.ordered == {"instruct"}
+    assert {record.id.rpartition("/")[2] for record in corpus.splits["train"]} == {"0"}
+    sizes = {name: len({record.image_id for record in records}) for name, records in corpus.splits.items()}
+    assert sizes["train"] == sizes["task"] > 170
+    assert 0 < sizes["test"] < 20
+    images = [{record.image_id for record in corpus.splits[name]} for name in ("train", "val", "test")]
+    assert len(set.union(*images)) == sum(map(len, images))
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -94,6 +94,40 @@ def test_unknown_readers_are_suggested():
         read("vqarad", Path())
 
 
+def test_stage_3_sees_the_whole_training_split_at_every_fraction(files):
+    small, large = (read("vqa_rad", files, fraction=fraction) for fraction in (0.1, 0.4))
+    images = [{record.image_id for record in corpus.splits["train"]} for corpus in (small, large)]
+    assert (len(images[0]), len(images[1])) == (6, 23)
+    assert images[0] < images[1]
+    assert small.splits["task"] == large.splits["task"]
+    assert small.splits["val"] == large.splits["val"] != []
+    assert len(small.splits["task"]) + len(small.splits["val"]) == 61
+
+
+def test_questions_of_an_image_can_be_capped(write, tmp_path):
+    write("trainset.json", [row(i, f"{i % 20}.png") for i in range(100)])
+    write("testset.json", [row(i, "t.png") for i in range(5)])
+    corpus = read("vqa_rad", tmp_path, questions_per_image=2)
+    assert set(Counter(record.image_id for record in corpus.splits["task"]).values()) == {2}
+    assert len(corpus.splits["test"]) == 5
+    left_out = corpus.notes["training questions left out by data.questions_per_image"]
+    assert left_out == 3 * len(corpus.splits["task"]) / 2
+
+
+def test_quarantine_leaves_out_and_counts(files, write):
+    rows = [row(i, f"{i}.png") for i in range(60)]
+    write("trainset.json", [*rows, row(60, "60.png", answer=None), row(61, "gone.png")])
+    (files / "images" / "gone.png").unlink()
+    (files / "quarantine.txt").write_text("images/3.png\n")
+    corpus = read("vqa_rad", files, on_error="quarantine")
+    kinds = ("missing field", "image missing", "image listed as unreadable")
+    assert [corpus.notes[f"quarantined: {kind}"] for kind in kinds] == [1, 1, 1]
+    assert len(corpus.splits["task"]) + len(corpus.splits["val"]) == 59
+    write("trainset.json", [*rows[:40], *(row(i, "0.png", answer=None) for i in range(40, 60))])
+    with pytest.raises(DataError, match=r"'20 of 61 records unusable', expected at most 10%; correct them"):
+        read("vqa_rad", files, on_error="quarantine")
+
+
 @pytest.mark.skipif(not REAL.is_dir(), reason="VQA-RAD is not on this machine")
 def test_the_published_counts():
     corpus = read("vqa_rad", REAL)
