@@ -57,12 +57,12 @@ class CheckReport:
 
     def verdict(self) -> str:
         """One sentence."""
-        seen = f"{self.records:,} records and {self.images:,} images of {self.root}"
+        records = f"{self.records:,} records and " if self.records else ""
+        seen = f"{records}{self.images:,} images of {self.root}"
         if self.ok:
             return f"{seen}: nothing wrong."
-        return (
-            f"{seen}: {len(self.problems)} problems ({', '.join(f'{n} {kind}' for kind, n in self.counts().items())})."
-        )
+        kinds = ", ".join(f"{count} {kind.replace('_', ' ')}" for kind, count in self.counts().items())
+        return f"{seen}: {len(self.problems)} problem{'s' * (len(self.problems) > 1)} ({kinds})."
 
     def render(self, examples: int = 3) -> RenderableType:
         """Table of problems by kind with the first of each, remarks, and the verdict."""
@@ -148,7 +148,7 @@ def check_folder(root: Path, progress: bool = True) -> CheckReport:
     """
     paths = sorted(path for path in root.rglob("*") if is_image(path.name) and path.is_file())
     report = CheckReport(root)
-    _check_images({path.relative_to(root).as_posix(): (path, path.name) for path in paths}, root, report, progress)
+    _check_images({path.relative_to(root).as_posix(): None for path in paths}, root, report, progress)
     return report
 
 
@@ -188,19 +188,29 @@ def _locate(item: Item, index: PathIndex, path: Path, report: CheckReport) -> st
     return image
 
 
-def _check_images(owners: Mapping[str, tuple[Path, str]], root: Path, report: CheckReport, progress: bool) -> None:
+def _check_images(
+    owners: Mapping[str, tuple[Path, str] | None], root: Path, report: CheckReport, progress: bool
+) -> None:
+    """Decode images.
+
+    Args:
+        owners: image to the file and id of a record that needs it, if there are records.
+        root: folder of the images.
+        report: gets what is found.
+        progress: show a progress bar.
+    """
     images: Any = sorted(owners)
     hidden = not (progress and Console(stderr=True).is_terminal)
     for image in track(images, "decoding images", console=Console(stderr=True), disable=hidden, transient=True):
         report.images += 1
-        file, record = owners[image]
         try:
             decode(root / image)
         except DataError as error:
             report.bad_images.append(image)
-            report.problems.append(
-                DataError(f"{file}, record {record}: {error}", error.kind, str(file), record, "image")
-            )
+            if owner := owners[image]:
+                file, record = owner
+                error = DataError(f"{file}, record {record}: {error}", error.kind, str(file), record, "image")
+            report.problems.append(error)
             continue
         expected = FORMATS.get(Path(image).suffix.lower())
         if expected is None:  # DICOM and NIfTI

@@ -100,7 +100,8 @@ def decode(path: Path, content: bytes | None = None) -> PIL.Image.Image:
     except Exception as error:  # decoders raise OSError, SyntaxError, ValueError, EOFError, struct.error …
         size = len(content) if content is not None else path.stat().st_size if path.is_file() else 0
         kind = "image_empty" if size == 0 else "image_unreadable"
-        found, fix = f"{size} bytes ({type(error).__name__}: {error})", "replace the file or drop the record"
+        found = f"{size} bytes ({type(error).__name__}: {error})" if size else "0 bytes"
+        fix = "replace the file or drop the record"
         raise DataError.at(kind, path, found=found, expected="a complete image file", fix=fix) from error
 
 

@@ -104,7 +104,7 @@ def test_check_passes_and_fails(medgraph, rad, pictures, tmp_path):
 def test_audit_finds_test_images_in_training(medgraph, rad, tmp_path):
     code, out, _ = medgraph("data", "audit", rad, "--no-near", "--out", tmp_path / "found.json")
     assert code == 1
-    assert "LEAK: 2 of 2 test images are in an earlier split too (same image)." in out
+    assert "LEAK: 2 of 2 test images are also in train" in out
     assert json.loads((tmp_path / "found.json").read_text())["verdict"].startswith("LEAK: 2 of 2")
 
 
