@@ -129,7 +129,7 @@ def _tiny_language(texts: Iterable[str], random: bool) -> tuple[Any, Any]:
     tokenizer = load_packaged_tokenizer(str(assets() / "tokenizer.json"))
     llm: Any = tiny_llm(len(tokenizer))
     _load(llm, assets() / "llm.safetensors")
-    if fertility(tokenizer, texts) > 2:
+    if texts and fertility(tokenizer, texts) > 2:
         grown = train_tokenizer(texts)
         move_embeddings(llm, tokenizer, grown)
         tokenizer = grown
