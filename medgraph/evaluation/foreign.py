@@ -115,7 +115,9 @@ def _join(path: Path, lines: Sequence[tuple[int, Any]], truth_path: Path, allow_
     said: dict[str, str] = {}
     order = []
     for number, line in lines:
-        key = str(line.get("question_id", line.get("qid")))
+        key = str(line.get("question_id", line.get("qid", "")))
+        if not key:
+            raise ValueError(f"{path}:{number}: no question_id; found {', '.join(sorted(line)) or 'no fields'}")
         order.append(key)
         text = line.get("text", line.get("answer", line.get("prediction")))
         if text is None:
@@ -238,7 +240,15 @@ def _counted(predictions: list[Prediction], notes: Counter[str]) -> Answers:
     empty = sum(not p.prediction.strip() for p in predictions)
     if empty:
         notes["empty answers, counted wrong"] = empty
+    if foreign := sum(_other_script(p.answer, p.prediction) for p in predictions):
+        notes["answers in another script than the truth; no protocol translates"] = foreign
     return Answers(predictions, notes)
+
+
+def _other_script(truth: str, said: str) -> bool:
+    """Whether the truth has Latin letters and the answer has letters, but none of these."""
+    latin = [any(c.isascii() and c.isalpha() for c in text) for text in (truth, said)]
+    return latin == [True, False] and any(c.isalpha() for c in said)
 
 
 def _guess_type(answer: str) -> AnswerType:

@@ -112,3 +112,12 @@ def test_candidates(write):
     assert read_candidates(write("d.json", ["left"])).answers == ("left",)
     with pytest.raises(ValueError, match="expected a list of answers"):
         read_candidates(write("e.json", {"1": []}))
+
+
+def test_lines_without_an_id_and_answers_in_another_script_are_named(write):
+    gt = write("gt.json", TRUTH)
+    with pytest.raises(ValueError, match=r"a\.jsonl:2: no question_id; found text"):
+        read_answers(write("a.jsonl", [SAID[0], {"text": "no"}], lines=True), gt)
+    said = [{**SAID[0], "text": "４"}, {**SAID[1], "text": "左"}, {**SAID[2], "text": "não"}]
+    notes = read_answers(write("b.jsonl", said, lines=True), gt).notes
+    assert notes["answers in another script than the truth; no protocol translates"] == 1
