@@ -63,7 +63,7 @@ def evaluate(
     )  # fmt: skip
     predictions = ask(plain_views(splits, images, options.controls, config.seed), path=folder / "predictions.jsonl")
     trained_on = list({record.id: record for split in ("train", "task") for record in corpus.splits[split]}.values())
-    if options.controls:
+    if options.controls and trained_on:
         predictions = add_controls(folder / "predictions.jsonl", trained_on)
     candidates = sorted({record.answer for record in trained_on if record.answer_type == "open"})
     write_json(folder / CANDIDATES, candidates)
