@@ -6,16 +6,14 @@ from collections.abc import Sequence
 from itertools import groupby
 
 from medgraph.evaluation.confidence import CalibrationResult
-from medgraph.evaluation.estimate import Estimate
 from medgraph.evaluation.predictions import Prediction
 from medgraph.report import answer_plots
 from medgraph.report.confusion import confusions
 from medgraph.report.page import Picture, picture
-from medgraph.report.words import interval, percent, split_name
+from medgraph.report.words import decimal, share, split_name
 
 CALIBRATION_HEADER = ("split", "confidence", "temperature", "n", "ECE, %", "Brier", "AUROC", "AURC, %")
 _SOURCES = {"options": "option probability", "verbalised": "stated by the model"}
-_IN_PERCENT = {"ece", "aurc"}
 
 
 def calibration_figures(entries: Sequence[CalibrationResult]) -> list[Picture]:
@@ -39,14 +37,16 @@ def calibration_figures(entries: Sequence[CalibrationResult]) -> list[Picture]:
 
 def calibration_rows(entries: Sequence[CalibrationResult]) -> list[tuple[str, ...]]:
     """One row a split, source and temperature, for `CALIBRATION_HEADER`; every figure with its interval."""
-    names = ("ece", "brier", "auroc", "aurc")
     return [
         (
             split_name(e.split),
             _SOURCES[e.source],
             f"{e.temperature:.2f}, fitted on {e.fitted_on:,}" if e.fitted_on else "as it is",
             f"{e.n:,}",
-            *(_estimate(e.figures[name], name in _IN_PERCENT) for name in names),
+            share(e.figures["ece"]),
+            decimal(e.figures["brier"], 3),
+            decimal(e.figures["auroc"], 3),
+            share(e.figures["aurc"]),
         )
         for e in entries
     ]
@@ -63,9 +63,3 @@ def confusion_figures(predictions: Sequence[Prediction]) -> list[Picture]:
         )
         pictures.append(picture(answer_plots.confusion_matrix(confusion, title), caption))
     return pictures
-
-
-def _estimate(figure: Estimate, in_percent: bool) -> str:
-    if in_percent:
-        return f"{percent(figure.value)} ({interval(figure)})"
-    return "–" if figure.value != figure.value else f"{figure.value:.3f} ({figure.low:.3f}–{figure.high:.3f})"

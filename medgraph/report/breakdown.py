@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from medgraph.evaluation.protocol_table import ProtocolResult
 from medgraph.evaluation.results import NO_CONTROL, Results, Row, SplitResult
-from medgraph.report.tables import Cells, write_tables
+from medgraph.report.changed import changed_tables
+from medgraph.report.tables import Cells, RunTable, write_tables
 from medgraph.report.words import control_name, interval, p_value, percent, points, sample_size, split_name
 
 ATTRIBUTES = {
@@ -39,27 +39,8 @@ _RULE = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class RunTable:
-    """A table as texts.
-
-    Attributes:
-        name: of its files.
-        title: what a row is.
-        header: names of the columns.
-        rows: cells as they are to be read.
-        caption: protocol, splits, their n, and the kind of interval.
-    """
-
-    name: str
-    title: str
-    header: Cells
-    rows: Sequence[Cells]
-    caption: str
-
-
 def run_tables(results: Results, run: str) -> list[RunTable]:
-    """Model and controls by split, every protocol, then the model by every attribute that `ATTRIBUTES` names.
+    """Model and controls by split, every protocol, the model by every attribute, and what changed images do.
 
     Args:
         results: of one run.
@@ -81,7 +62,7 @@ def run_tables(results: Results, run: str) -> list[RunTable]:
         header = ("split", title, *_HEADER, "without image, %", "not above")
         caption = f"{run}: accuracy by {title}, {_RULE}. {sizes}."
         tables.append(RunTable(f"by_{name}", f"By {title}", header, rows, caption))
-    return tables
+    return [*tables, *changed_tables(results, run)]
 
 
 def write_run_tables(folder: Path, tables: Sequence[RunTable]) -> list[Path]:

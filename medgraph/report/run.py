@@ -19,12 +19,13 @@ from medgraph.report.answers import (
     calibration_rows,
     confusion_figures,
 )
-from medgraph.report.breakdown import RunTable, run_tables, write_run_tables
+from medgraph.report.breakdown import run_tables, write_run_tables
 from medgraph.report.failures import PAGE, write_failures_page
 from medgraph.report.inputs import Metrics, Reference, RunFiles, read_references, read_run
 from medgraph.report.matches import match_pictures
 from medgraph.report.page import Picture, picture, write_page
 from medgraph.report.published import FIGURES, beside
+from medgraph.report.tables import RunTable
 from medgraph.report.words import control_name, duration, interval, percent, points, sample_size, split_name
 
 _BREAKDOWNS = {
@@ -63,9 +64,12 @@ def write_report(run_dir: str | Path, references: str | Path | None = None) -> P
     committed = read_references(beside_it) if beside_it.exists() else []
     rows = _reference_rows(name, str(config.get("seed", "–")), files, committed)
     tables = run_tables(files.results, name) if files.results else []
-    write_run_tables(folder / "tables", tables)
+    if tables:
+        write_run_tables(folder / "tables", tables)
+    changed = [table for table in tables if table.name in ("circular", "robustness")]
     calibration = files.results.calibration if files.results else ()
     confused = confusion_figures(files.predictions)
+    wrong = write_failures_page(folder, name, files.predictions)
     published = beside(files.predictions)
     sections = {
         "result": "Result",
@@ -73,7 +77,8 @@ def write_report(run_dir: str | Path, references: str | Path | None = None) -> P
         "published": "Published" if published.theirs or published.notes else "",
         "breakdown": "Where it is right" if files.results else "",
         "confidence": "Confidence" if calibration else "",
-        "failures": "What goes wrong" if files.predictions else "",
+        "changed": "Asked differently" if changed else "",
+        "failures": "What goes wrong" if wrong or confused else "",
         "training": "Training",
         "samples": "Images",
         "reading": "How to read",
@@ -97,13 +102,14 @@ def write_report(run_dir: str | Path, references: str | Path | None = None) -> P
             "breakdowns": _dots(files.results, _BREAKDOWNS),
             "breakdown_tables": [table for table in tables if table.name.startswith("by_")],
             "protocol_tables": [table for table in tables if table.name == "protocols"],
+            "changed_tables": changed,
             "published": published,
             "published_figures": FIGURES,
             "calibration_figures": calibration_figures(calibration),
             "calibration_header": CALIBRATION_HEADER,
             "calibration_rows": calibration_rows(calibration),
             "confusions": confused,
-            "wrong": write_failures_page(folder, name, files.predictions),
+            "wrong": wrong,
             "failures_page": PAGE,
             "curves": [*_curves(files.metrics), *match_pictures(folder)],
             "plateau": _plateau(files),

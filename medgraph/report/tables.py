@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 _LATEX = {
@@ -17,6 +18,25 @@ _SIGNS = "+−<–"
 """What a number may start with besides a digit; the dash stands for one that is missing."""
 
 Cells = Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class RunTable:
+    """A table as texts.
+
+    Attributes:
+        name: of its files.
+        title: what a row is.
+        header: names of the columns.
+        rows: cells as they are to be read.
+        caption: protocol, splits, their n, and the kind of interval.
+    """
+
+    name: str
+    title: str
+    header: Cells
+    rows: Sequence[Cells]
+    caption: str
 
 
 def to_csv(header: Cells, rows: Sequence[Cells], caption: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Protocol
 
+from medgraph.evaluation.estimate import Estimate
 from medgraph.evaluation.results import NO_CONTROL, Row
 
 THIN = "\u202f"
@@ -61,6 +62,19 @@ def interval(value: HasEnds, signed: bool = False) -> str:
     if signed:
         return f"{points(value.low)} to {points(value.high)}"
     return f"{percent(value.low)}–{percent(value.high)}"
+
+
+def share(figure: Estimate) -> str:
+    """A share and its interval in per cent: ``50.0 (40.0–60.0)``."""
+    return f"{percent(figure.value)} ({interval(figure)})"
+
+
+def decimal(figure: Estimate, digits: int) -> str:
+    """A number and its interval: ``0.80 (0.71–0.92)``; ``–`` where undefined."""
+    if math.isnan(figure.value):
+        return "–"
+    ends = "no interval" if math.isnan(figure.low) else f"{figure.low:.{digits}f}–{figure.high:.{digits}f}"
+    return f"{figure.value:.{digits}f} ({ends})"
 
 
 def p_value(p: float) -> str:
