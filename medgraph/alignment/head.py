@@ -83,6 +83,7 @@ class AlignmentHead(nn.Module):
     Attributes:
         uses_tokens: whether the head reads ``NodeSet.tokens``. False spares the tokens on their way between ranks, and
             allows a memory of earlier nodes (``stage2.queue``), which has none.
+        wants_words: whether a run should call ``set_words`` after ``setup``; that reads all training texts once.
 
     Example:
         >>> class Centroid(AlignmentHead):
@@ -101,12 +102,21 @@ class AlignmentHead(nn.Module):
     """
 
     uses_tokens: bool = True
+    wants_words: bool = False
 
     def __init__(self) -> None:
         super().__init__()
 
     def setup(self, dim: int) -> None:
         """Create parameters that depend on the node width D; called once before training. Default: nothing."""
+
+    def set_words(self, embeddings: Tensor, counts: Tensor) -> None:
+        """Take the words of the language model. Default: nothing.
+
+        Args:
+            embeddings: (V, D) input embeddings of the vocabulary.
+            counts: (V,) int64, how often each word occurs in the training texts.
+        """
 
     @abstractmethod
     def forward(self, nodes: AlignmentInput) -> AlignmentOutput:

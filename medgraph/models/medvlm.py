@@ -46,6 +46,11 @@ class MedVLM(nn.Module):
         return int(self._embedding.weight.shape[1])
 
     @property
+    def words(self) -> Tensor:
+        """(V, D) input embeddings of the vocabulary."""
+        return self._embedding.weight.detach()
+
+    @property
     def _embedding(self) -> nn.Embedding:
         return self.llm.get_input_embeddings()  # type: ignore[operator]
 

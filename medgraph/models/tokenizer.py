@@ -3,12 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import chain, islice
 from typing import Any
+
+import torch
+from torch import Tensor
 
 from medgraph.config import ConfigError
 from medgraph.data.conversation import IMAGE_MARK
 
 SPECIALS = ("<pad>", "<s>", "</s>", IMAGE_MARK)
+
+
+def count_words(tokenizer: Any, texts: Iterable[str], size: int) -> Tensor:
+    """Count how often each token occurs in texts, a thousand at a time.
+
+    Args:
+        tokenizer: fast Hugging Face tokenizer.
+        texts: the corpus.
+        size: V, rows of the embedding table.
+
+    Returns:
+        (V,) int64; special tokens count as often as the texts spell them.
+    """
+    texts, counts = iter(texts), torch.zeros(size, dtype=torch.int64)
+    while batch := list(islice(texts, 1000)):
+        ids = torch.tensor(list(chain.from_iterable(tokenizer(batch, add_special_tokens=False)["input_ids"])))
+        counts += torch.bincount(ids[ids < size].long(), minlength=size)
+    return counts
 
 
 def train_tokenizer(texts: Iterable[str], vocab_size: int = 1024) -> Any:

@@ -38,6 +38,7 @@ from medgraph.data.loading import ImageCache
 from medgraph.data.records import Corpus
 from medgraph.evaluation.results import Results
 from medgraph.models.build import assets_hash, build_model
+from medgraph.models.tokenizer import count_words
 from medgraph.training.evaluate import evaluate, reported_questions
 from medgraph.training.logging import quiet, write_csv
 from medgraph.training.predict import write_samples
@@ -111,6 +112,9 @@ def run(
         head = copy.deepcopy(alignment) if alignment is not None else build_head(config.alignment)
         if head is not None:
             head.setup(vlm.width)
+            if head.wants_words:
+                words = vlm.words
+                head.set_words(words, count_words(vlm.tokenizer, corpus_texts(corpus), len(words)))
         stages = plan_stages(config, corpus, tokens, images, views=() if head is None else VIEWS)
         facts = {
             "fingerprint": corpus.fingerprint(),

@@ -7,7 +7,7 @@ from medgraph.data.collate import Tokens, collate_conversations, collate_questio
 from medgraph.data.loading import ConversationDataset, ImageCache
 from medgraph.models.build import assets, build_model, fertility, move_embeddings, tiny_llm
 from medgraph.models.projector import build_projector
-from medgraph.models.tokenizer import load_packaged_tokenizer, load_tokenizer, train_tokenizer
+from medgraph.models.tokenizer import count_words, load_packaged_tokenizer, load_tokenizer, train_tokenizer
 
 
 @pytest.mark.parametrize(("kind", "linears"), [("linear", 1), ("mlp2x_gelu", 2), ("mlp3x_gelu", 3)])
@@ -100,3 +100,11 @@ def test_a_tokenizer_without_an_end_is_refused(tmp_path):
     tokenizer.save_pretrained(tmp_path)
     with pytest.raises(ValueError, match="no end-of-text token"):
         load_tokenizer(str(tmp_path))
+
+
+def test_words_are_counted_in_the_training_texts():
+    tokenizer = train_tokenizer(["lung lung heart", "heart"])
+    counts = count_words(tokenizer, iter(["lung", "lung heart", ""]), size=len(tokenizer))
+    lung = tokenizer("lung", add_special_tokens=False)["input_ids"]
+    assert counts[lung].tolist() == [2] * len(lung)
+    assert counts.sum() == sum(len(tokenizer(t, add_special_tokens=False)["input_ids"]) for t in ("lung", "lung heart"))

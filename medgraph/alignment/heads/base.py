@@ -70,7 +70,8 @@ class LearntScale(nn.Module):
         super().__init__()
         if temperature <= 0:
             raise ValueError(f"temperature={temperature} must be positive; 0.1 is a good start")
-        self.log_scale = nn.Parameter(torch.tensor(-math.log(temperature)), requires_grad=trainable)
+        # one entry, not a scalar, which FSDP2 refuses to shard
+        self.log_scale = nn.Parameter(torch.tensor([-math.log(temperature)]), requires_grad=trainable)
 
     def forward(self, scores: Tensor) -> Tensor:
         """Divide scores by the temperature."""

@@ -32,7 +32,7 @@ class SigLIPHead(ImageTextHead):
         self.temperature = temperature
         self.bias = bias
         self.scale = LearntScale(temperature)
-        self.offset = nn.Parameter(torch.tensor(bias))
+        self.offset = nn.Parameter(torch.tensor([bias]))
 
     def pair_loss(self, image: NodeSet, text: NodeSet, same: Tensor) -> tuple[Tensor, Tensor]:
         """See :class:`ImageTextHead`."""

@@ -21,8 +21,8 @@ class VLAPHead(ImageTextHead):
         + q^v_i \cdot \log \mathrm{softmax}(C t_i / \tau) \big]
 
     with word embeddings C and codes q by Sinkhorn under the word frequencies. Park et al., arXiv:2404.09632; the paper
-    adds 0.1 L to the caption loss (``alpha``). The words come from :meth:`set_words`; until it is called, C is a fixed
-    random set of anchors.
+    adds 0.1 L to the caption loss (``alpha``). A run gives the words of its language model; without :meth:`set_words`,
+    C is a fixed random set of anchors.
 
     Args:
         temperature: τ in (0, inf).
@@ -35,6 +35,7 @@ class VLAPHead(ImageTextHead):
     prior: Tensor
 
     uses_tokens = False
+    wants_words = True
 
     def __init__(
         self, temperature: float = 0.01, epsilon: float = 0.01, iterations: int = 3, num_anchors: int = 1024
@@ -55,16 +56,12 @@ class VLAPHead(ImageTextHead):
         """
         generator = torch.Generator().manual_seed(0)
         anchors = torch.randn(self.num_anchors, dim, generator=generator)
-        self.register_buffer("words", F.normalize(anchors, dim=-1))
-        self.register_buffer("prior", torch.full((self.num_anchors,), 1 / self.num_anchors))
+        # not part of checkpoints: as many numbers as the embedding table, and made anew by every run
+        self.register_buffer("words", F.normalize(anchors, dim=-1), persistent=False)
+        self.register_buffer("prior", torch.full((self.num_anchors,), 1 / self.num_anchors), persistent=False)
 
     def set_words(self, embeddings: Tensor, counts: Tensor) -> None:
-        """Use the words of a language model.
-
-        Args:
-            embeddings: (M, D) input embeddings of the vocabulary.
-            counts: (M,) how often each word occurs in the training text.
-        """
+        """Use the words of a language model instead of anchors; see :class:`AlignmentHead`."""
         frequency = counts.float() / counts.sum()
         self.words = F.normalize(embeddings.detach().float(), dim=-1)
         self.prior = (frequency / 0.25).softmax(0)
