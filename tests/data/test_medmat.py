@@ -1,4 +1,3 @@
-import gc
 import weakref
 from collections import Counter
 from dataclasses import replace
@@ -288,7 +287,6 @@ def test_question_files_are_read_one_at_a_time(make_release, monkeypatch):
     read, alive = [], []
 
     def watched(*arguments):
-        gc.collect()
         alive.append(sum(reference() is not None for reference in read))
         subset = load(*arguments)
         items = Items(subset.items)
