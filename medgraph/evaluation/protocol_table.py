@@ -87,6 +87,7 @@ def score_groups(
     candidates: Candidates | None = None,
     train: Sequence[TrainingQuestion] = (),
     resamples: int = 2000,
+    control_resamples: int | None = None,
 ) -> list[ScoredGroup]:
     """Score every split and control, and the controls that can be made on the spot.
 
@@ -96,7 +97,9 @@ def score_groups(
         candidates: distinct open training answers, for open accuracy and the vocabulary dump; None: those of ``train``.
         train: training questions, for the majority and nearest-question controls where the predictions have none.
         resamples: of the bootstrap over images; 0 leaves intervals out.
+        control_resamples: the same for controls; None: as many.
     """
+    for_controls = resamples if control_resamples is None else control_resamples
     groups: dict[tuple[str, str], list[Prediction]] = defaultdict(list)
     for prediction in predictions:
         groups[prediction.split, prediction.control].append(prediction)
@@ -105,7 +108,10 @@ def score_groups(
         if control == NO_CONTROL:
             for made in _controls(groups[split, control], known, train):
                 groups.setdefault((split, made[0].control), made)
-    return [_score(split, control, members, names, known, resamples) for (split, control), members in groups.items()]
+    return [
+        _score(split, control, members, names, known, resamples if control == NO_CONTROL else for_controls)
+        for (split, control), members in groups.items()
+    ]
 
 
 def protocol_results(groups: Iterable[ScoredGroup]) -> tuple[ProtocolResult, ...]:

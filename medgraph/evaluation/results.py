@@ -177,7 +177,7 @@ def summarise(
     Args:
         predictions: of any splits and controls.
         seed: of the bootstrap.
-        resamples: of the bootstrap; everything but the overall rows uses a tenth.
+        resamples: of the bootstrap; everything but the overall rows uses a tenth or less.
         validation: answers to validation questions, to fit the temperature on.
         rotated: answers to choice questions with their options in other orders.
         corrupted: answers about corrupted images.
@@ -208,11 +208,13 @@ def summarise(
         entries.append(SplitResult(split, control, overall, tables, over))
     return Results(
         tuple(entries),
-        calibrations(predictions, validation, seed, resamples // 10),
+        calibrations(predictions, validation, seed, resamples // 20),
         circular_results(predictions, rotated, seed, resamples // 10),
         corruption_results(predictions, corrupted, seed, resamples // 10),
         protocol_results(
-            score_groups(predictions, candidates=Candidates(tuple(candidates)), resamples=resamples // 10)
+            score_groups(
+                predictions, candidates=Candidates(tuple(candidates)), resamples=resamples // 10, control_resamples=0
+            )
         ),
     )
 
