@@ -22,6 +22,7 @@ SETTINGS = [
     ("infonce", {}, 5),
     ("exgra", {"edge_weight": 0.2}, 5),
 ]
+SHARDED = [SETTINGS[-1], ("siglip", {}, 0)]
 
 
 class Model(nn.Module):
@@ -85,9 +86,10 @@ def work(rank: int, store: str, results: str) -> None:
     dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=RANKS)
     batches = [part(step, rank) for step in range(2)]
     found = [train(DistributedDataParallel(Model(*setting)), batches) for setting in SETTINGS]
-    sharded = Model(*SETTINGS[-1])
-    fully_shard(sharded)
-    found.append(train(sharded, batches))
+    for setting in SHARDED:
+        sharded = Model(*setting)
+        fully_shard(sharded)
+        found.append(train(sharded, batches))
     uneven = AlignmentInput(NodeSet(torch.ones(2 + rank, DIM)), {})
     with pytest.raises(ValueError, match=r"batches of \[2, 3\] nodes"):
         global_batch(uneven)
@@ -100,7 +102,7 @@ def test_two_ranks_have_the_loss_and_gradients_of_one_process_with_the_joint_bat
     """Every head, duplicates across ranks, texts of different lengths, chunks and memory; each rank on its own half."""
     mp.spawn(work, (str(tmp_path / "store"), str(tmp_path)), nprocs=RANKS)
     ranks = [torch.load(tmp_path / f"{rank}.pt") for rank in range(RANKS)]
-    for number, setting in enumerate([*SETTINGS, SETTINGS[-1]]):
+    for number, setting in enumerate([*SETTINGS, *SHARDED]):
         losses, gradients = train(Model(*setting), [data(step) for step in range(2)])
         for found in ranks:
             assert found[number][0] == pytest.approx(losses, rel=1e-5, abs=1e-7), setting
