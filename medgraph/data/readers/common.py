@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,6 @@ from medgraph.data.questions import same
 from medgraph.data.records import (
     AnswerType,
     Corpus,
-    Image,
     MATTriplet,
     Record,
     conversation_of,
@@ -128,8 +127,6 @@ def make_corpus(
     root: Path,
     config: QuestionsConfig,
     policy: Policy,
-    *,
-    load_image: Callable[[str, int], Image] | None = None,
     ordered: Collection[str] = (),
 ) -> Corpus:
     """Turn published splits into a corpus.
@@ -144,13 +141,12 @@ def make_corpus(
         root: folder of the images.
         config: rule for leaks, share, caps and seed.
         policy: what to do about records that cannot be used; its notes become the corpus'.
-        load_image: where images come from; None: the files below ``root``.
         ordered: subsets whose records are turns of conversations.
 
     Raises:
         DataError: if an id occurs twice, an image is missing, or too much was left out.
     """
-    usable = _usable(splits, root if load_image is None else None, config, policy)
+    usable = _usable(splits, root, config, policy)
     drawn: dict[str, list[Record]] = {name: list(usable.get(name, ())) for name in ("train", "val", "test")}
     notes = policy.notes
     tested = {record.group for record in drawn["test"]}
@@ -178,7 +174,7 @@ def make_corpus(
     every = tuple(record for name in ("task", "val", "test") for record in out[name])
     return Corpus(
         out,
-        load_image or ImageFolder(root, every),
+        ImageFolder(root, every),
         {note: count for note, count in notes.items() if count},
         frozenset(ordered),
         config.turns,
@@ -186,12 +182,12 @@ def make_corpus(
 
 
 def _usable(
-    splits: Mapping[str, Sequence[Record]], root: Path | None, config: QuestionsConfig, policy: Policy
+    splits: Mapping[str, Sequence[Record]], root: Path, config: QuestionsConfig, policy: Policy
 ) -> dict[str, list[Record]]:
     """Records with an id of their own and an image that is there; the policy decides about the others."""
     place = Path(config.root)
     images = {record.image: record.id for records in splits.values() for record in records}
-    missing = set() if root is None else {image for image in images if not (root / image).is_file()}
+    missing = {image for image in images if not (root / image).is_file()}
     seen: set[str] = set()
     out: dict[str, list[Record]] = {name: [] for name in splits}
     for name, records in splits.items():
