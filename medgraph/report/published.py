@@ -1,4 +1,4 @@
-"""Published results beside a run's: shown only for the same test questions, and with our answers scored as theirs were.
+"""Published results beside a run's: shown only for as many test questions, and with our answers scored as theirs were.
 
 The packaged ``published.csv`` holds only results whose scoring protocol is known and implemented here. They carry no
 interval, because the papers give none, and are never compared with ours by a test.
