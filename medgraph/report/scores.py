@@ -64,7 +64,7 @@ def _is_model(group: ScoredGroup) -> bool:
 def _compact_table(report: ScoreReport, group: ScoredGroup) -> Table:
     results = [result for result in report.results if result.split == group.split]
     shown = {title: names for title, names in _shown(group).items() if "average" not in names}
-    table = _table(f"{split_name(group.split)}: {group.n:,} questions on {group.images:,} images; %")
+    table = _table(f"{group.split}: {group.n:,} questions on {group.images:,} images; %")
     for name in shown:
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("headline\n(95 % interval)", no_wrap=True)
@@ -87,7 +87,7 @@ def _cell(result: ProtocolResult, figure: str) -> str:
 def _score_table(group: ScoredGroup) -> Table:
     shown = _shown(group)
     table = _table(
-        f"{split_name(group.split)}, {control_name(group.control)}: {group.n:,} questions on {group.images:,} images; "
+        f"{group.split}, {control_name(group.control)}: {group.n:,} questions on {group.images:,} images; "
         "%, 95 % intervals over images"
     )
     for name in shown:

@@ -99,14 +99,15 @@ def test_score_shows_every_protocol_with_its_size(medgraph, answers, tmp_path):
     arguments = answers("a.jsonl", "Yes, there is", "the left lung", "no", "cyst")
     code, out, err = medgraph("score", *arguments, "--candidates", str(tmp_path / "c.json"))
     assert (code, err) == (0, "")
-    for expected in ("test: 4 questions on 2 images", "exgra", "medevalkit_legacy", "no model:", "always yes: 'yes'"):
+    for expected in ("test: 4 questions on 2 images", "exgra", "medevalkit_legacy", "all training answers"):
         assert expected in out
 
 
 def test_score_as_json(medgraph, answers):
     code, out, _ = medgraph("score", *answers("a.jsonl", "yes", "lung", "no", "mass"), "--protocol", "strict", "--json")
-    (group,) = json.loads(out)["groups"]
+    group, always_yes = json.loads(out)["groups"]
     assert code == 0
+    assert (group["control"], always_yes["control"]) == ("none", "always_yes")
     assert group["protocols"]["strict"]["closed_accuracy"]["value"] == 100
     assert list(group["protocols"]) == ["strict"]
 
