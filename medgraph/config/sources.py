@@ -78,6 +78,8 @@ class MedMATConfig(FilesConfig):
     """Cap on the training images of a subset, balanced over its labels; the other splits are capped in proportion."""
     questions: Literal["released", "rebuilt", "neutral"] = "released"
     """Choice questions of the release, rebuilt ones with balanced letters, or the same without modality and area."""
+    split: Literal["stages", "paper"] = "stages"
+    """70 % train, 5 % task, 5 % val, 20 % test; or the paper's nine to one, without a task set of its own."""
     only_open: bool = False
     """Leave out images whose data set cannot be downloaded without an account, by the registry."""
 

@@ -52,6 +52,7 @@ def assemble(
     fraction: float = 1.0,
     extended: Extension = "context",
     seed: int = 0,
+    shares: Mapping[str, float] = SHARES,
     notes: Counter[str] | None = None,
 ) -> Corpus:
     """Split subsets and write their records; see `medgraph.data.medmat.build_medmat` for the rules.
@@ -62,10 +63,11 @@ def assemble(
         subsets: what was read, the held-out subsets first; keys are unique.
         root: folder of the images.
         held: keys of the subsets that go to ``ood`` as a whole, see `hold_out`.
-        max_per_subset: cap on the training images of a subset; other splits are capped in proportion to `SHARES`.
+        max_per_subset: cap on the training images of a subset; other splits are capped in proportion to ``shares``.
         fraction: share of the training images, within each subset.
         extended: kind of extended answers.
         seed: seed of splits and ranks.
+        shares: of the groups by split. Without ``task``, the training images are that split as well.
         notes: facts already counted by the reader.
     """
     notes = Counter() if notes is None else notes
@@ -77,10 +79,12 @@ def assemble(
             notes[f"held out for ood: {subset.spec.key} {subset.spec.triplet}, images"] = len(subset.items)
             chosen = {"ood": _test_set(subset, range(len(subset.items)), max_per_subset, seed, notes)}
         else:
-            chosen = _split(subset, reserved, max_per_subset, fraction, seed, notes)
+            chosen = _split(subset, reserved, max_per_subset, fraction, seed, shares, notes)
         for name, items in chosen.items():
             records[name].extend(record for i in items for record in _records(subset, i, extended))
     _drop_copies(records, root, notes)
+    if "task" not in shares:
+        records["task"] = records["train"]
     every = tuple(record for split in records.values() for record in split)
     return Corpus(records, ImageFolder(root, every), {note: count for note, count in notes.items() if count})
 
@@ -131,7 +135,13 @@ def assemble_held_out(
 
 
 def _split(
-    subset: LoadedSubset, reserved: set[str], cap: int, fraction: float, seed: int, notes: Counter[str]
+    subset: LoadedSubset,
+    reserved: set[str],
+    cap: int,
+    fraction: float,
+    seed: int,
+    shares: Mapping[str, float],
+    notes: Counter[str],
 ) -> dict[str, list[int]]:
     """Items of an in-distribution subset by split."""
     drawn: dict[str, list[int]] = {name: [] for name in SPLITS[:-1]}
@@ -139,14 +149,14 @@ def _split(
         if group in reserved:
             notes["images left out because their group occurs in ood"] += 1
         else:
-            drawn[_split_name(subset, i, seed)].append(i)
+            drawn[_split_name(subset, i, seed, shares)].append(i)
     tested = {subset.groups[i] for i in drawn["test"]}
     chosen: dict[str, list[int]] = {}
-    for name in ("train", "task", "val"):
+    for name in (name for name in shares if name != "test"):
         apart = [i for i in drawn[name] if subset.groups[i] not in tested]
         notes["images left out because their group occurs in the published test split"] += len(drawn[name]) - len(apart)
         labels = subset.labels(apart)
-        capped = take_balanced(labels, round(cap * SHARES[name] / SHARES["train"]), seed)
+        capped = take_balanced(labels, round(cap * shares[name] / shares["train"]), seed)
         notes[f"{name} images over the cap of data.max_per_subset"] += len(labels) - len(capped)
         chosen[name] = [i for i in apart if subset.images[i] in capped]
     known = {subset.items[i].label for i in chosen["train"]}
@@ -157,17 +167,17 @@ def _split(
         chosen["train"] = [i for i in chosen["train"] if subset.images[i] in kept]
     answerable = [i for i in drawn["test"] if subset.items[i].label in known]
     notes["test images left out because no training image has their label"] += len(drawn["test"]) - len(answerable)
-    cap_test = round(cap * SHARES["test"] / SHARES["train"])
+    cap_test = round(cap * shares["test"] / shares["train"])
     return {**chosen, "test": _test_set(subset, answerable, cap_test, seed, notes)}
 
 
-def _split_name(subset: LoadedSubset, i: int, seed: int) -> str:
+def _split_name(subset: LoadedSubset, i: int, seed: int, shares: Mapping[str, float]) -> str:
     """Split of an item: the published one, of whose training images some are held back, or drawn by its group."""
     if not subset.splits:
-        return split_of(subset.groups[i], seed)
+        return split_of(subset.groups[i], seed, shares)
     if subset.splits[i] != "train":
         return subset.splits[i]
-    drawn = split_of(subset.groups[i], seed, HELD_BACK)
+    drawn = split_of(subset.groups[i], seed, {name: HELD_BACK[name] for name in shares if name in HELD_BACK})
     return "train" if drawn == "val" and "val" in subset.splits else drawn
 
 

@@ -21,6 +21,7 @@ from medgraph.data.paths import PathIndex, refused
 from medgraph.data.policy import MAX_QUARANTINED, Policy
 from medgraph.data.records import Corpus, MATTriplet
 from medgraph.data.registry import Registry, SubsetSpec, builtin, from_yaml
+from medgraph.data.splits import PAPER_SHARES, SHARES
 from medgraph.data.vocabulary import AREAS, MODALITIES, task_category
 
 QuestionSource = Literal["released", "rebuilt", "neutral"]
@@ -72,6 +73,7 @@ def build_medmat(config: MedMATConfig) -> Corpus:
         fraction=config.fraction,
         extended=config.extended,
         seed=config.seed,
+        shares=PAPER_SHARES if config.split == "paper" else SHARES,
         notes=notes,
     )
 

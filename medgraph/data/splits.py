@@ -17,6 +17,9 @@ Key = TypeVar("Key", bound=Hashable)
 SHARES = {"train": 0.70, "task": 0.05, "val": 0.05, "test": 0.20}
 """Expected share of the groups in each in-distribution split."""
 
+PAPER_SHARES = {"train": 0.855, "val": 0.045, "test": 0.10}
+"""Nine to one (Med-MAT, arXiv:2412.20070, section 2.1), with a twentieth of the nine for validation."""
+
 HELD_BACK = {"train": 0.90, "task": 0.05, "val": 0.05}
 """Shares of the groups of a published training split, where validation images are not published."""
 

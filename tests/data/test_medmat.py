@@ -59,6 +59,14 @@ def test_splits_are_disjoint_and_ood_is_a_whole_subset(make_release):
     assert {len(records) > 0 for records in corpus.splits.values()} == {True}
 
 
+def test_the_papers_split_is_nine_to_one_and_its_task_set_is_training(make_release):
+    corpus = build(make_release({25: {"A": 1000, "B": 1000}, 28: LUNG}), split="paper", ood_subsets=["28"])
+    counts = Counter({name: len({r.image for r in rs}) for name, rs in corpus.splits.items()})
+    assert counts["test"] / (counts["train"] + counts["val"] + counts["test"]) == pytest.approx(0.1, abs=0.02)
+    assert counts["val"] / (counts["train"] + counts["val"]) == pytest.approx(0.05, abs=0.02)
+    assert corpus.splits["task"] == corpus.splits["train"]
+
+
 def test_test_sets_have_equally_many_images_of_every_label(make_release):
     corpus = build(make_release(SUBSETS), ood_subsets=["04"])
     for subset in ("subset-03", "subset-28"):
