@@ -9,7 +9,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from medgraph.config import DataConfig, data_config
+from medgraph.config import DataConfig, QuestionsConfig, data_config
 from medgraph.data.records import Corpus
 
 if TYPE_CHECKING:
@@ -45,6 +45,10 @@ def build_corpus(config: DataConfig) -> Corpus:
     """
     module, function = BUILDERS[config.name].split(":")
     corpus: Corpus = getattr(import_module(f"{__name__}.{module}"), function)(config)
+    if isinstance(config, QuestionsConfig) and config.holdout:
+        from medgraph.data.holdout import hold_out_value
+
+        return hold_out_value(corpus, config.holdout)
     return corpus
 
 

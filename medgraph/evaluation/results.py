@@ -31,7 +31,7 @@ from medgraph.evaluation.predictions import NO_CONTROL as NO_CONTROL
 from medgraph.evaluation.predictions import Prediction
 from medgraph.evaluation.protocol_table import ProtocolResult, protocol_results, score_groups
 from medgraph.evaluation.protocols.protocol import Candidates
-from medgraph.evaluation.robustness import ShiftResult, corruption_results
+from medgraph.evaluation.robustness import ShiftResult, corruption_results, held_out_results
 from medgraph.evaluation.scoring import is_parsed, token_overlap
 from medgraph.evaluation.statistics import (
     RESAMPLES,
@@ -107,7 +107,7 @@ class Results:
         entries: one per split and control, in the order of the predictions.
         calibration: of the model's confidences, see `medgraph.evaluation.confidence`.
         circular: choice questions with rotated options, see `medgraph.evaluation.circular`.
-        robustness: corrupted images, see `medgraph.evaluation.robustness`.
+        robustness: corrupted images and held-out questions, see `medgraph.evaluation.robustness`.
         protocols: figures of every protocol and the best control of each, see `medgraph.evaluation.protocol_table`.
     """
 
@@ -210,7 +210,10 @@ def summarise(
         tuple(entries),
         calibrations(predictions, validation, seed, resamples // 20),
         circular_results(predictions, rotated, seed, resamples // 10),
-        corruption_results(predictions, corrupted, seed, resamples // 10),
+        (
+            *corruption_results(predictions, corrupted, seed, resamples // 10),
+            *held_out_results(predictions, seed, resamples // 10),
+        ),
         protocol_results(
             score_groups(
                 predictions, candidates=Candidates(tuple(candidates)), resamples=resamples // 10, control_resamples=0

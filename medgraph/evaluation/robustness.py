@@ -1,38 +1,40 @@
-"""Does accuracy survive a shift? Corrupted images, held-out metadata, relative robustness.
+"""Does accuracy survive a shift? Corrupted images, held-out questions, relative robustness.
 
 Relative robustness is shifted accuracy over unshifted accuracy (SURE-VQA, arXiv:2411.19688); 1 means that nothing is
 lost. ``results.json`` holds a list ``robustness`` with one object a split, corruption and severity::
 
     {"split": "test", "corruption": "blur", "severity": "low", "n": 900, "images": 300,
      "figures": {"accuracy": {"value", "low", "high"}, "shifted": {…}, "difference": {…}, "ratio": {…}}}
+
+and one for ``ood`` against ``test``, whose corruption is ``held out``.
 """
 
 from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from medgraph.evaluation.estimate import Estimate, Indices, bootstrap_estimates
 from medgraph.evaluation.predictions import Prediction
-from medgraph.evaluation.statistics import RESAMPLES, Floats, Interval, resampled_means
+from medgraph.evaluation.statistics import Floats, percentile_interval, resampled_means
 
 
 @dataclass(frozen=True, slots=True)
 class ShiftResult:
-    """The same questions with corrupted images.
+    """The same questions with corrupted images, or the held-out questions.
 
     Attributes:
         split: ``test``, ``ood`` …
-        corruption: ``blur`` …
-        severity: ``low``, ``medium`` or ``high``.
+        corruption: ``blur`` …, or ``held out``.
+        severity: ``low``, ``medium`` or ``high``; empty for held-out questions.
         n: questions.
         images: distinct images.
-        figures: ``accuracy`` of the images as they are, ``shifted`` accuracy, ``difference`` of the two and ``ratio``
-            (relative robustness); the intervals of the last two are paired.
+        figures: ``accuracy`` of the images as they are (of ``test``), ``shifted`` accuracy, ``difference`` of the two
+            and ``ratio`` (relative robustness); for corrupted images the intervals of the last two are paired.
     """
 
     split: str
@@ -75,67 +77,40 @@ def corruption_results(
     return tuple(results)
 
 
-@dataclass(frozen=True, slots=True)
-class Robustness:
-    """Accuracy without and with a shift.
-
-    Attributes:
-        accuracy: without.
-        shifted: with.
-        ratio: shifted over unshifted accuracy; NaN where the latter is 0.
-        interval: of the ratio, images of both sides resampled independently.
-    """
-
-    accuracy: float
-    shifted: float
-    ratio: float
-    interval: Interval
-
-
-def relative_robustness(
-    unshifted: Sequence[Prediction],
-    shifted: Sequence[Prediction],
-    rng: np.random.Generator,
-    resamples: int = RESAMPLES,
-) -> Robustness:
-    """Compare answers to unshifted and shifted questions of different images.
-
-    Raises:
-        ValueError: if a side is empty.
-    """
-    if not unshifted or not shifted:
-        raise ValueError(f"robustness needs questions on both sides, got {len(unshifted)} and {len(shifted)}")
-    before, after = (_means(side, rng, resamples) for side in (unshifted, shifted))
-    accuracy, lower = (float(np.mean([p.score for p in side])) for side in (unshifted, shifted))
-    ratios = after[before > 0] / before[before > 0]
-    ends = np.quantile(ratios, [0.025, 0.975]) if accuracy else (np.nan, np.nan)
-    return Robustness(
-        accuracy, lower, lower / accuracy if accuracy else np.nan, Interval(float(ends[0]), float(ends[1]))
-    )
-
-
-def hold_out(
-    predictions: Sequence[Prediction], value_of: Callable[[Prediction], str], value: str
-) -> tuple[list[Prediction], list[Prediction]]:
-    """Split by a metadata value: everything else, and the held-out value.
+def held_out_results(
+    predictions: Iterable[Prediction], seed: int = 0, resamples: int = 1000
+) -> tuple[ShiftResult, ...]:
+    """Compare ``ood`` with ``test``, other questions about other images; none where a run lacks one of them.
 
     Args:
-        predictions: of one split and control.
-        value_of: reads the metadata of a prediction, such as ``lambda p: p.triplet.split("/")[0]`` for the modality.
-        value: the value held out.
-
-    Raises:
-        ValueError: naming the values there are if nothing or everything has this one.
+        predictions: of any splits and controls.
+        seed: of the bootstrap.
+        resamples: of the bootstrap; images of both sides are drawn independently.
     """
-    inside = [p for p in predictions if value_of(p) == value]
-    outside = [p for p in predictions if value_of(p) != value]
-    if not inside or not outside:
-        known = ", ".join(sorted({value_of(p) for p in predictions}))
-        raise ValueError(
-            f"cannot hold out {value!r}: {len(inside)} of {len(predictions)} questions have it; values: {known}"
-        )
-    return outside, inside
+    sides: dict[str, list[Prediction]] = {"test": [], "ood": []}
+    for p in predictions:
+        if p.control == "none" and p.split in sides:
+            sides[p.split].append(p)
+    if not all(sides.values()):
+        return ()
+    rng = np.random.default_rng(seed)
+    draws, means = {}, {}
+    for name, side in sides.items():
+        scores = [p.score for p in side]
+        draws[name] = resampled_means(scores, [p.image_id for p in side], rng, resamples)
+        means[name] = float(np.mean(scores))
+    images = {p.image_id for p in sides["ood"]}
 
+    def estimate(value: float, drawn: Floats) -> Estimate:
+        interval = percentile_interval(drawn[np.isfinite(drawn)], len(images))
+        return Estimate(value, interval.low, interval.high)
 
-def _means(side: Sequence[Prediction], rng: np.random.Generator, resamples: int) -> Floats:
-    return resampled_means([p.score for p in side], [p.image_id for p in side], rng, resamples)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratios = draws["ood"] / draws["test"]
+    figures = {
+        "accuracy": estimate(means["test"], draws["test"]),
+        "shifted": estimate(means["ood"], draws["ood"]),
+        "difference": estimate(means["ood"] - means["test"], draws["ood"] - draws["test"]),
+        "ratio": estimate(means["ood"] / means["test"], ratios) if means["test"] else Estimate(math.nan),
+    }
+    return (ShiftResult("ood", "held out", "", len(sides["ood"]), len(images), figures),)

@@ -1,4 +1,4 @@
-"""Tables of the same questions asked differently: options in every order, and images that were corrupted."""
+"""Tables of what changes the answers: options in every order, corrupted images, held-out questions."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _RULE = "strict protocol, 95 % intervals over images in brackets"
 
 
 def changed_tables(results: Results, run: str) -> Iterator[RunTable]:
-    """A table a kind of change; none where the run asked nothing twice.
+    """A table a kind of change; none where nothing changed.
 
     Args:
         results: of one run.
@@ -32,17 +32,20 @@ def changed_tables(results: Results, run: str) -> Iterator[RunTable]:
         caption = f"{run}: choice questions with their options in every order, {_RULE}."
         yield RunTable("circular", "Options in every order", header, circular, caption)
     if results.robustness:
-        columns = ("split", "corruption", "severity", "n", "images", "clean, %", "corrupted, %", "difference", "ratio")
+        columns = ("split", "shift", "severity", "n", "images", "without, %", "with, %", "difference", "ratio")
         shifted = [
             (
-                split_name(s.split), s.corruption, s.severity, f"{s.n:,}", f"{s.images:,}",
+                split_name(s.split), s.corruption, s.severity or "–", f"{s.n:,}", f"{s.images:,}",
                 share(s.figures["accuracy"]), share(s.figures["shifted"]), _difference(s.figures["difference"]),
                 decimal(s.figures["ratio"], 2),
             )
             for s in results.robustness
         ]  # fmt: skip
-        caption = f"{run}: corrupted images, {_RULE}; difference in points and ratio (relative robustness) are paired."
-        yield RunTable("robustness", "Corrupted images", columns, shifted, caption)
+        caption = (
+            f"{run}: {_RULE}; difference in points and ratio (relative robustness), paired for corrupted images; "
+            "held-out questions are compared with the test questions of the training distribution."
+        )
+        yield RunTable("robustness", "Robustness to shifts", columns, shifted, caption)
 
 
 def _difference(figure: Estimate) -> str:
