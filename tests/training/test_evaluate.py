@@ -37,7 +37,7 @@ def test_everything_that_stands_beside_a_result(vlm, corpus, images, tokens, tmp
     assert all(p.logprobs for p in predictions if p.answer_type == "choice")
     assert [entry.split for entry in results.calibration] == ["test"], "4 validation images fit no temperature"
     assert {entry.answers for entry in results.circular} == {"generated", "likelihood"}
-    assert [entry.severity for entry in results.robustness] == ["low", "medium", "high", ""]
+    assert [entry.severity for entry in results.robustness] == ["low", "medium", "high"]
     assert {"strict", "likelihood", "exgra", "text"} <= {entry.protocol for entry in results.protocols}
     strict = next(entry for entry in results.protocols if entry.protocol == "strict")
     assert set(strict.rivals) >= {"total_accuracy"}
