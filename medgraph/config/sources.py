@@ -113,7 +113,7 @@ class QuestionsConfig(FilesConfig):
     """Independent training questions of one image in one conversation; more questions make further conversations."""
     test_share: float = 0.2
     """Share of the images that become the test split where the set ships none."""
-    holdout: str = ""
+    ood_value: str = ""
     """`column:value`, e.g. modality:CT or question_type:SIZE: questions with it are never trained on and become ood."""
 
 

@@ -45,10 +45,10 @@ def build_corpus(config: DataConfig) -> Corpus:
     """
     module, function = BUILDERS[config.name].split(":")
     corpus: Corpus = getattr(import_module(f"{__name__}.{module}"), function)(config)
-    if isinstance(config, QuestionsConfig) and config.holdout:
+    if isinstance(config, QuestionsConfig) and config.ood_value:
         from medgraph.data.holdout import hold_out_value
 
-        return hold_out_value(corpus, config.holdout)
+        return hold_out_value(corpus, config.ood_value)
     return corpus
 
 

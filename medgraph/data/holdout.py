@@ -29,9 +29,9 @@ def hold_out_value(corpus: Corpus, rule: str) -> Corpus:
     """
     column, _, value = rule.partition(":")
     if column not in COLUMNS or not value:
-        raise ConfigError(f"data.holdout={rule}: expected COLUMN:VALUE with a column out of {', '.join(COLUMNS)}")
+        raise ConfigError(f"data.ood_value={rule}: expected COLUMN:VALUE with a column out of {', '.join(COLUMNS)}")
     if corpus.splits.get("ood"):
-        raise ConfigError(f"data.holdout={rule}: the data has an ood split already")
+        raise ConfigError(f"data.ood_value={rule}: the data has an ood split already")
     inside: dict[str, list[Record]] = {}
     outside: dict[str, Sequence[Record]] = {}
     for name, records in corpus.splits.items():
@@ -40,14 +40,14 @@ def hold_out_value(corpus: Corpus, rule: str) -> Corpus:
     if not inside.get("test") or not outside.get("test"):
         known = sorted({_value(record, column) for record in corpus.splits.get("test", ())})
         raise ConfigError(
-            f"data.holdout={rule}: {len(inside.get('test', ()))} of {len(corpus.splits.get('test', ()))} test "
+            f"data.ood_value={rule}: {len(inside.get('test', ()))} of {len(corpus.splits.get('test', ()))} test "
             f"questions have it; expected some but not all; values: {', '.join(known)}"
         )
     if corpus.splits.get("train") and not outside["train"]:
-        raise ConfigError(f"data.holdout={rule}: nothing is left to train on")
+        raise ConfigError(f"data.ood_value={rule}: nothing is left to train on")
     moved = {record.id: record for name in inside for record in inside[name]} if _constant(corpus, column) else {}
     ood = list(moved.values()) or inside["test"]
-    notes = {**corpus.notes, f"held out for ood by data.holdout={rule}, questions": len(ood)}
+    notes = {**corpus.notes, f"held out for ood by data.ood_value={rule}, questions": len(ood)}
     return replace(corpus, splits={**outside, "ood": ood}, notes=notes)
 
 

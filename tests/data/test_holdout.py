@@ -38,7 +38,7 @@ def ids(corpus: Corpus) -> dict[str, str]:
 def test_a_value_leaves_training_and_its_test_questions_become_ood(corpus):
     held = hold_out_value(corpus, "modality:MRI")
     assert ids(held) == {"train": "a", "task": "a", "val": "c", "test": "d", "ood": "e"}
-    assert held.notes == {"known": 1, "held out for ood by data.holdout=modality:MRI, questions": 1}
+    assert held.notes == {"known": 1, "held out for ood by data.ood_value=modality:MRI, questions": 1}
 
 
 def test_where_patients_have_one_value_all_their_questions_become_ood(corpus):
