@@ -12,8 +12,10 @@ from medgraph.evaluation.results import Results
 from medgraph.training.recipes import resolve
 
 FOLDER = Path(__file__).parents[1] / "experiments"
-STUDIES = ("data_efficiency", "pretrain_tiny")
-RUNS = sorted(file.stem for file in FOLDER.glob("*.py") if file.stem not in STUDIES)
+STUDIES = ("data_efficiency", "does_graph_alignment_help", "pretrain_tiny")
+NAMES = sorted(file.stem for file in FOLDER.glob("*.py") if file.stem not in STUDIES)
+FAST = ("exgra_10pct", "llava_med_100pct")
+RUNS = [name if name in FAST else pytest.param(name, marks=pytest.mark.slow) for name in NAMES]
 SHRINK = (
     "data.num_train=80", "data.num_task=8", "data.num_val=2", "data.num_test=4", "data.num_ood=4", "eval.limit=4",
     "stage1.steps=1", "stage2.steps=2", "stage3.steps=1", "stage1.batch_size=4", "stage2.batch_size=4",
@@ -60,6 +62,22 @@ def test_longer_arms_stay_longer_when_the_study_is_changed():
     plan = runpy.run_path(str(FOLDER / "data_efficiency.py"))["plan"]()
     long = next(arm for arm in plan.arms if arm.name == "llava_med_10pct_long")
     assert long.config(long.arguments(["stage2.steps=30"])).stage2.steps == 90
+
+
+def test_all_arms_of_the_alignment_study_read_the_same_text_and_its_settings_differ_in_the_head_alone():
+    plan = runpy.run_path(str(FOLDER / "does_graph_alignment_help.py"))["plan"]()
+    assert [family.name for family in plan.families] == ["infonce", "soft_infonce", "structure", "exgra"]
+    settings = [arm for family in plan.families for arm in family.settings]
+    assert len({arm.name for arm in settings}) == len(settings)
+    configs = [resolve(arm.config(arm.arguments(()))) for arm in (*plan.arms, *settings)]
+    for config in configs:
+        validate(config)
+        assert config.stage2.extended_lm
+        assert config.data == configs[0].data
+    lm_extended, *others = configs
+    assert lm_extended.stage2.steps == round(1.25 * others[0].stage2.steps)
+    for config in others:
+        assert dataclasses.replace(config, alignment=others[0].alignment) == others[0]
 
 
 def test_an_experiment_refuses_a_typo_in_one_line(tmp_path, monkeypatch, capsys):

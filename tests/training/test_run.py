@@ -99,7 +99,14 @@ def test_running_again_changes_nothing(finished, capsys):
     assert "finished before" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(("step", "killed"), [(0, False), (3, False), (6, False), (3, True), (6, True)])
+@pytest.mark.parametrize(
+    ("step", "killed"),
+    [
+        (3, False),
+        (3, True),
+        *(pytest.param(*case, marks=pytest.mark.slow) for case in [(0, False), (6, False), (6, True)]),
+    ],
+)
 def test_an_interrupted_run_ends_as_the_uninterrupted_one_bit_for_bit(finished, tmp_path, monkeypatch, step, killed):
     whole = StageModule.training_step
     config = small(tmp_path)
@@ -180,7 +187,7 @@ def test_another_configuration_in_the_same_folder_is_refused(finished):
 
 def test_a_head_without_weight_is_refused(tmp_path):
     with pytest.raises(ConfigError, match="no effect while every alpha is 0"):
-        run(small(tmp_path, "alignment=none", "stage2.alpha=0"), alignment=InfoNCEHead())
+        run(small(tmp_path, "alignment=none", "stage2.alpha=0", "stage2.queue=0"), alignment=InfoNCEHead())
 
 
 def test_a_head_of_ones_own_needs_no_registration(tmp_path):
