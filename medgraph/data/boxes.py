@@ -5,7 +5,6 @@ A box is (x1, y1, x2, y2) in pixels, half open: it covers columns x1 … x2 - 1 
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -138,23 +137,3 @@ def next_chat_entry(image: str, question: str, boxes: Sequence[Box], width: int,
         "target": {"boxes": [list(box) for box in boxes], "width": width, "height": height},
         "conversations": [{"from": "human", "value": f"<image> {question}"}, answer],
     }
-
-
-def parse_boxes(text: str, width: int, height: int) -> list[Box]:
-    """Read all boxes in a text, of either style; whatever is not a box is ignored.
-
-    Args:
-        text: for instance a model's answer.
-        width: of the image.
-        height: of the image.
-
-    Example:
-        >>> parse_boxes("the lesion {<25><30><50><60>}", 200, 100)
-        [(50.0, 30.0, 100.0, 60.0)]
-    """
-    number = r"\s*(\d+(?:\.\d+)?)\s*"
-    percent = re.compile(r"\{" + rf"<{number}>" * 4 + r"\}")
-    decimal = re.compile(r"\[" + ",".join([number] * 4) + r"\]")
-    found = [(m.start(), tuple(float(v) / 100 for v in m.groups())) for m in percent.finditer(text)]
-    found += [(m.start(), tuple(map(float, m.groups()))) for m in decimal.finditer(text)]
-    return [(s[0] * width, s[1] * height, s[2] * width, s[3] * height) for _, s in sorted(found)]

@@ -2,10 +2,8 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from medgraph.data.boxes import box_text, clean_box, mask_boxes, next_chat_entry, parse_boxes
+from medgraph.data.boxes import box_text, clean_box, mask_boxes, next_chat_entry
 
 
 def test_outermost_pixels_of_each_class_or_component():
@@ -61,11 +59,3 @@ def test_next_chat_keeps_boxes_beside_the_text():
     assert answer["value"].count("<at> <boxes>") == len(answer["boxes_seq"])
     with pytest.raises(ValueError, match="no boxes to write"):
         next_chat_entry("a.png", "Where?", [], 10, 8)
-
-
-@given(
-    st.lists(st.tuples(*[st.integers(0, 100)] * 4), min_size=1, max_size=4), st.sampled_from(["minigpt_v2", "decimal"])
-)
-def test_text_reads_back(boxes, style):
-    text = f"it is here: {box_text(boxes, 100, 100, style)} [see note 1]"
-    np.testing.assert_allclose(parse_boxes(text, 100, 100), boxes, atol=0.5)

@@ -31,9 +31,9 @@ def test_score_has_every_protocol_split_and_interval(make_file):
         ("test", "none", 40), ("ood", "none", 40), ("test", "always_yes", 20), ("ood", "always_yes", 20),
     ]  # fmt: skip
     group = report.groups[0]
-    undefined = {"omnimedvqa", "medmat", "likelihood", "likelihood_text", "text"}
+    undefined = {"omnimedvqa", "medmat", "likelihood", "likelihood_text", "detection", "text"}
     assert list(group.scores) == [name for name in PROTOCOLS if name not in undefined], (
-        "no options, no likelihoods, and text is slow"
+        "no options, likelihoods or boxes, and text is slow"
     )
     figure = group.scores["strict"].get("total_accuracy")
     assert figure.value == pytest.approx(75)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from medgraph.evaluation.predictions import Prediction
 from medgraph.evaluation.statistics import Interval
@@ -33,6 +33,7 @@ class Protocol:
         score_question: values of one question; questions that a protocol does not define give no values.
         average: figures whose unweighted mean is the protocol's headline; empty for none.
         gameable: long answers or lists of answers score high under it.
+        ratios: further figures, each the sum of one value over the sum of another; those two are no figures.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Protocol:
     score_question: ScoreQuestion
     average: tuple[str, ...] = ()
     gameable: bool = False
+    ratios: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from medgraph.evaluation.estimate import bootstrap_estimates
 from medgraph.evaluation.predictions import Prediction
 from medgraph.evaluation.protocols.choices import LIKELIHOOD, LIKELIHOOD_TEXT, MEDMAT, OMNIMEDVQA
+from medgraph.evaluation.protocols.detection import DETECTION
 from medgraph.evaluation.protocols.llava import LLAVA_PROTOCOLS
 from medgraph.evaluation.protocols.medevalkit import MEDEVALKIT, MEDEVALKIT_LEGACY
 from medgraph.evaluation.protocols.protocol import Candidates, Figure, Protocol, ProtocolScore
@@ -30,6 +32,7 @@ PROTOCOLS: dict[str, Protocol] = {
         MEDEVALKIT_LEGACY,
         MEDMAT,
         OMNIMEDVQA,
+        DETECTION,
         TEXT,
     )
 }
@@ -74,7 +77,9 @@ def score_protocol(
             if value is not None:
                 values[name][prediction.id] = value
     images = {p.id: p.image_id for p in predictions}
+    parts = {name: (values.pop(a), values.pop(b)) for name, (a, b) in rule.ratios.items() if a in values}
     figures = {name: _figure([scores], images, resamples, seed) for name, scores in values.items()}
+    figures |= {name: _ratio(*sums, images, resamples, seed) for name, sums in parts.items()}
     if rule.name == "medevalkit_legacy" and "open_accuracy" in figures:
         figures["open_accuracy"] = _scaled(figures["open_accuracy"], 1 / figures["open_accuracy"].n)
     if rule.average and all(name in values for name in rule.average):
@@ -97,6 +102,20 @@ def _figure(groups: Sequence[Mapping[str, float]], images: Mapping[str, str], re
     else:
         interval = macro_bootstrap(scores, clusters, [i for i, g in enumerate(groups) for _ in g], rng, resamples)
     return Figure(100 * value, len(ids), Interval(100 * interval.low, 100 * interval.high))
+
+
+def _ratio(
+    top: Mapping[str, float], bottom: Mapping[str, float], images: Mapping[str, str], resamples: int, seed: int
+) -> Figure:
+    """Sum over sum, in per cent."""
+    numerator, denominator = (np.array(list(part.values())) for part in (top, bottom))
+    estimate = bootstrap_estimates(
+        lambda index: {"ratio": float(numerator[index].sum() / denominator[index].sum())},
+        [images[key] for key in top],
+        np.random.default_rng(seed),
+        resamples,
+    )["ratio"]
+    return Figure(100 * estimate.value, len(top), Interval(100 * estimate.low, 100 * estimate.high))
 
 
 def _scaled(figure: Figure, factor: float) -> Figure:
