@@ -73,7 +73,9 @@ class StageModule(L.LightningModule):
     def changing_state(self) -> dict[str, Any]:
         """Everything besides the weights that a batch changes."""
         random = {"noise": self.noise.get_state(), "torch": torch.get_rng_state()}
-        return {"random": random, "memory": self.memory.state_dict()}
+        stored = {} if self.head is None else self.head.state_dict(prefix="head.")
+        buffers = {name: stored[name].clone() for name, _ in self.named_buffers() if name in stored}
+        return {"random": random, "memory": self.memory.state_dict(), "buffers": buffers}
 
     def training_step(self, batch: ConversationBatch, batch_idx: int) -> Tensor:
         """Loss of one batch.
@@ -158,12 +160,14 @@ class StageModule(L.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Leave out what is frozen, keep remembered nodes and random states: those before a batch that is cut off."""
+        """Leave out what is frozen, keep what batches change: as it was before a batch that is cut off."""
         named = self.named_parameters(remove_duplicate=False)  # tied weights have two names
         frozen = {name for name, parameter in named if not parameter.requires_grad}
         checkpoint["state_dict"] = {k: v for k, v in checkpoint["state_dict"].items() if k not in frozen}
         progress: Any = self.trainer.fit_loop.epoch_loop.batch_progress.current
-        checkpoint |= self.before_batch if progress.started > progress.processed else self.changing_state()
+        state = self.before_batch if progress.started > progress.processed else self.changing_state()
+        checkpoint["state_dict"] |= state["buffers"]
+        checkpoint |= {name: state[name] for name in ("random", "memory")}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Restore remembered nodes and random states; an interrupted validation starts again from its first batch."""

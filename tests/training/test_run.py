@@ -23,7 +23,7 @@ def small(root, *arguments):
         name="small",
         data=PhantomConfig(num_train=24, num_task=8, num_val=4, num_test=4, num_ood=4),
         model=model_config("tiny", weights="random"),
-        alignment=head_config("exgra"),
+        alignment=head_config("exgra", edge_weight=0.1, edge_warmup=5),
         stage1=StageConfig(steps=2, batch_size=4),
         stage2=StageConfig(steps=7, batch_size=4, alpha=1.0, queue=6),
         stage3=StageConfig(steps=2, batch_size=4),
