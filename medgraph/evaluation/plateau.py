@@ -17,6 +17,7 @@ zero flattens every curve: a plateau says that this schedule has ended, not that
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -117,7 +118,9 @@ def _welch(before: np.ndarray, after: np.ndarray) -> tuple[float, float, float]:
     gain = float(after.mean() - before.mean())
     if np.ptp(before) == np.ptp(after) == 0:
         return gain, gain, gain
-    interval = stats.ttest_ind(after, before, equal_var=False).confidence_interval(0.90)
+    with warnings.catch_warnings():  # a curve may be flat on one side
+        warnings.filterwarnings("ignore", "Precision loss", RuntimeWarning)
+        interval = stats.ttest_ind(after, before, equal_var=False).confidence_interval(0.90)
     return gain, float(interval.low), float(interval.high)
 
 

@@ -64,3 +64,8 @@ def test_a_gain_that_matters_is_called_a_plateau_in_at_most_one_of_twenty():
     step = np.repeat([0.5, 0.6, 0.70, 0.71], 6)  # the last quarter gains exactly the point that matters
     verdicts = [judge_plateau(curve(step + rng.normal(0, 0.01, 24))).verdict for _ in range(2000)]
     assert 0.03 < np.mean([v == "plateau" for v in verdicts]) < 0.065
+
+
+def test_a_curve_that_is_flat_on_one_side_warns_nobody():
+    values = [0.2, 0.3, 0.4, 0.5, 0.55, 0.55, 0.6, 0.6, 0.6, 0.6, 0.6, 0.6]
+    assert judge_plateau([CurvePoint(step, value, 500) for step, value in enumerate(values)]).sentence
