@@ -28,7 +28,8 @@ from medgraph.evaluation.protocols import PROTOCOLS, Figure, ProtocolScore, scor
 from medgraph.evaluation.protocols.protocol import Candidates
 
 HEADLINES = (
-    "average", "total_accuracy", "choice_accuracy", "closed_accuracy", "rouge_l", "recall", "open_accuracy",
+    "average", "total_accuracy", "choice_accuracy", "closed_accuracy", "cumulative_iou", "rouge_l", "recall",
+    "open_accuracy",
 )  # fmt: skip
 """The figure that a protocol is quoted by: the first of these that it has."""
 

@@ -28,6 +28,9 @@ FIGURES = {
     "open_accuracy": "open: accuracy, %",
     "closed_accuracy": "closed, %",
     "choice_accuracy": "choice, %",
+    "mean_iou": "mean IoU, %",
+    "cumulative_iou": "cumulative IoU, %",
+    "accuracy_50": "IoU ≥ 0.5, %",
     "average": "average, %",
     "total_accuracy": "all, %",
 }

@@ -4,6 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from medgraph.data.boxes import box_text
+from medgraph.evaluation.protocol_table import HEADLINES
 from medgraph.evaluation.protocols.detection import intersection_and_union, parse_boxes
 from medgraph.evaluation.protocols.registry import score_protocol
 
@@ -50,6 +51,7 @@ def test_missing_and_superfluous_boxes_cost(make_prediction):
     assert figures["unparsed"].value == 25
     assert figures["cumulative_iou"].value == pytest.approx(100 * (4 + 2 + 0 + 4) / (4 + 4 + 4 + 5))
     assert figures["cumulative_iou"].interval.low < figures["cumulative_iou"].value
+    assert any(name in HEADLINES for name in figures)
     assert set(figures) == {"mean_iou", "accuracy_50", "unparsed", "cumulative_iou"}
 
 
