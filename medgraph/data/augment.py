@@ -35,6 +35,8 @@ def augment(image: Image, names: Sequence[str], key: tuple[int, int, int]) -> Im
     Returns:
         (H, W, 3) uint8.
     """
+    if not names:
+        return image
     rng = np.random.default_rng((*key, _STREAM))
     for name in names:
         image = AUGMENTATIONS[name](image, rng)

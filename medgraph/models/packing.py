@@ -44,15 +44,37 @@ def packed_hidden_states(decoder: nn.Module, embeds: Sequence[Tensor], masks: Se
     Returns:
         K tensors (B, T, D), zero at padding.
     """
-    row = torch.cat([x[mask] for x, mask in zip(embeds, masks, strict=True)]).unsqueeze(0)
-    positions = torch.cat([(mask.cumsum(1) - 1)[mask] for mask in masks]).unsqueeze(0)
+    kinds = [Kind(mask) for mask in masks]
+    row = torch.cat([kind.take(x) for kind, x in zip(kinds, embeds, strict=True)]).unsqueeze(0)
+    positions = torch.cat([kind.take(mask.cumsum(1) - 1) for kind, mask in zip(kinds, masks, strict=True)]).unsqueeze(0)
     with _attention(decoder.config, NAME):
-        hidden = decoder(inputs_embeds=row, position_ids=positions, use_cache=False, kinds=masks).last_hidden_state
-    return _unpack(hidden[0], masks)
+        hidden = decoder(inputs_embeds=row, position_ids=positions, use_cache=False, kinds=kinds).last_hidden_state
+    return _unpack(hidden[0], kinds)
+
+
+class Kind:
+    """Where the real tokens of one kind of sequences are: found once a pass, used in every layer.
+
+    Args:
+        mask: (B, T) bool, True at real tokens.
+    """
+
+    def __init__(self, mask: Tensor) -> None:
+        self.shape = mask.shape
+        self.real = mask.flatten().nonzero().squeeze(1)
+
+    def take(self, padded: Tensor) -> Tensor:
+        """(B, T, …) to the real tokens, (n, …)."""
+        return padded.flatten(0, 1).index_select(0, self.real)
+
+    def put(self, tokens: Tensor) -> Tensor:
+        """(n, …) to (B, T, …), zero at padding."""
+        padded = tokens.new_zeros(self.shape.numel(), *tokens.shape[1:])
+        return padded.index_copy(0, self.real, tokens).unflatten(0, self.shape)
 
 
 def grouped_attention(
-    module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: None, kinds: Sequence[Tensor],
+    module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: None, kinds: Sequence[Kind],
     **options: Any,
 ) -> tuple[Tensor, None]:  # fmt: skip
     """Causal attention within each sequence of a packed row.
@@ -63,7 +85,7 @@ def grouped_attention(
         key: as query.
         value: as query.
         attention_mask: not used.
-        kinds: K masks (B, T) bool that say where the N tokens belong.
+        kinds: where the N tokens belong.
         options: dropout and scaling, handed on.
 
     Returns:
@@ -73,22 +95,15 @@ def grouped_attention(
     parts = zip(*(_unpack(x[0].transpose(0, 1), kinds) for x in (query, key, value)), strict=True)
     options["is_causal"] = True
     outputs = [
-        sdpa_attention_forward(module, *(part.transpose(1, 2) for part in kind), attention_mask=None, **options)[0][
-            mask
-        ]
-        for kind, mask in zip(parts, kinds, strict=True)
+        kind.take(sdpa_attention_forward(module, *(x.transpose(1, 2) for x in part), attention_mask=None, **options)[0])
+        for kind, part in zip(kinds, parts, strict=True)
     ]
     return torch.cat(outputs).unsqueeze(0), None
 
 
-def _unpack(row: Tensor, masks: Sequence[Tensor]) -> list[Tensor]:
+def _unpack(row: Tensor, kinds: Sequence[Kind]) -> list[Tensor]:
     """(N, …) to K tensors (B, T, …), zero at padding."""
-    unpacked = []
-    for mask, tokens in zip(masks, row.split([int(mask.sum()) for mask in masks]), strict=True):
-        padded = row.new_zeros(*mask.shape, *row.shape[1:])
-        padded[mask] = tokens
-        unpacked.append(padded)
-    return unpacked
+    return [kind.put(part) for kind, part in zip(kinds, row.split([len(kind.real) for kind in kinds]), strict=True)]
 
 
 @contextmanager

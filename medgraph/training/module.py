@@ -73,8 +73,10 @@ class StageModule(L.LightningModule):
     def changing_state(self) -> dict[str, Any]:
         """Everything besides the weights that a batch changes."""
         random = {"noise": self.noise.get_state(), "torch": torch.get_rng_state()}
-        stored = {} if self.head is None else self.head.state_dict(prefix="head.")
-        buffers = {name: stored[name].clone() for name, _ in self.named_buffers() if name in stored}
+        buffers: dict[str, Tensor] = {}
+        if self.head is not None:
+            stored = self.head.state_dict(prefix="head.")
+            buffers = {name: b.clone() for name, b in self.head.named_buffers(prefix="head") if name in stored}
         return {"random": random, "memory": self.memory.state_dict(), "buffers": buffers}
 
     def training_step(self, batch: ConversationBatch, batch_idx: int) -> Tensor:

@@ -112,7 +112,7 @@ def run_study(plan: StudyPlan, argv: Sequence[str], console: Console | None = No
     console.print(f"[bold]{plan.name}[/bold]  {folder}")
     chosen, notes = _screen(plan.families, overrides, folder, options, console)
     arms, seeds = [*plan.arms, *chosen], range(options["seeds"])
-    run_jobs([_job(arm, overrides, seed, folder) for seed in seeds for arm in arms], options["workers"], console)
+    run_jobs(_jobs(arms, overrides, seeds, folder), options["workers"], console)
     runs = [read_run(folder / arm.name / f"seed-{seed}", arm.name, seed) for arm in arms for seed in seeds]
     study = compare_arms(runs, plan.reference)
     console.print(terminal_study_table(study))
@@ -137,7 +137,7 @@ def _screen(
     seeds = range(FIRST_SEED, FIRST_SEED + options["screening_seeds"])
     only = [*overrides, *VALIDATION_ONLY]
     settings = [arm for family in families for arm in family.settings]
-    run_jobs([_job(arm, only, seed, folder) for seed in seeds for arm in settings], options["workers"], console)
+    run_jobs(_jobs(settings, only, seeds, folder), options["workers"], console)
     runs = {arm.name: [folder / arm.name / f"seed-{seed}" for seed in seeds] for arm in settings}
     choices, arms = zip(*(choose(family, runs) for family in families), strict=True)
     save_choices(choices, folder / "choices.json")
@@ -227,11 +227,17 @@ def _folder(plan: StudyPlan, overrides: Sequence[str]) -> Path:
     return Path(values.get("run.root", "runs")) / plan.name / values.get("run.name", default)
 
 
-def _job(arm: Arm, overrides: Sequence[str], seed: int, folder: Path) -> Job:
+def _jobs(arms: Sequence[Arm], overrides: Sequence[str], seeds: Sequence[int], folder: Path) -> list[Job]:
+    """A job for every seed and arm, seed by seed."""
+    arguments = {arm.name: arm.arguments(overrides) for arm in arms}
+    return [_job(arm, arguments[arm.name], seed, folder) for seed in seeds for arm in arms]
+
+
+def _job(arm: Arm, arguments: Sequence[str], seed: int, folder: Path) -> Job:
     place = [f"run.root={folder}", f"name={arm.name}", f"run.name=seed-{seed}", f"seed={seed}"]
     return Job(
         name=f"{arm.name} seed {seed}",
-        command=[sys.executable, str(arm.file), *arm.arguments(overrides), *place, "trainer.progress=false"],
+        command=[sys.executable, str(arm.file), *arguments, *place, "trainer.progress=false"],
         log=folder / "logs" / f"{arm.name}-seed-{seed}.log",
         done=folder / arm.name / f"seed-{seed}" / "report.html",
     )
