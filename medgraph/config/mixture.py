@@ -8,10 +8,8 @@ from dataclasses import dataclass
 from medgraph.config.choices import data_config
 from medgraph.config.errors import ConfigError, suggest
 from medgraph.config.parsing import assign, flatten
-from medgraph.config.sources import DataConfig, FilesConfig, MixtureConfig
+from medgraph.config.sources import SPLITS, DataConfig, FilesConfig, MixtureConfig
 from medgraph.config.validation import check_root
-
-SPLITS = ("train", "task", "val", "test", "ood")
 
 
 @dataclass(frozen=True, slots=True)

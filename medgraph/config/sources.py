@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
+SPLITS = ("train", "task", "val", "test", "ood")
+"""The splits of a corpus."""
+
 
 @dataclass
 class DataConfig:

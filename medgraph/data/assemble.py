@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from medgraph.config import ConfigError
+from medgraph.config.sources import SPLITS
 from medgraph.data.extend import Extension, extend_answer
 from medgraph.data.hashing import equal_files
 from medgraph.data.images import ImageFolder
@@ -16,8 +17,6 @@ from medgraph.data.medmat_files import Item
 from medgraph.data.records import Corpus, MATTriplet, Record, take_fraction
 from medgraph.data.registry import SubsetSpec
 from medgraph.data.splits import HELD_BACK, SHARES, choose_ood, split_of, take_balanced, take_strictly_balanced
-
-SPLITS = ("train", "task", "val", "test", "ood")
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import lightning as L
 from torch.utils.data import DataLoader
@@ -114,7 +114,26 @@ class CorpusDataModule(L.LightningDataModule):
         self._trained_batches = state_dict["batches"]
 
 
-class MedMATDataModule(CorpusDataModule):
+class _FilesDataModule(CorpusDataModule):
+    """One kind of source, named by the subclass, from its folder or file."""
+
+    source: ClassVar[str]
+
+    def __init__(
+        self,
+        root: str,
+        tokens: Tokens,
+        batch_size: int,
+        image_size: int,
+        split: str = "train",
+        loader: Mapping[str, Any] | None = None,
+        **options: Any,
+    ) -> None:
+        arguments = _arguments(self.source, tokens, batch_size, image_size, split, loader, root=root, **options)
+        super().__init__(**arguments)
+
+
+class MedMATDataModule(_FilesDataModule):
     """Med-MAT from its folder.
 
     Args:
@@ -131,17 +150,27 @@ class MedMATDataModule(CorpusDataModule):
         DataError: for data that is missing or malformed.
     """
 
-    def __init__(
-        self,
-        root: str,
-        tokens: Tokens,
-        batch_size: int,
-        image_size: int,
-        split: str = "train",
-        loader: Mapping[str, Any] | None = None,
-        **options: Any,
-    ) -> None:
-        super().__init__(**_arguments("medmat", tokens, batch_size, image_size, split, loader, root=root, **options))
+    source = "medmat"
+
+
+class InstructionDataModule(_FilesDataModule):
+    """Conversations in the form of LLaVA-Med and ExGra-Med.
+
+    Args:
+        root: the JSON file.
+        tokens: tokenizer and sizes of the model.
+        batch_size: conversations a batch and device.
+        image_size: side of the model's images in pixels.
+        split: what to train on: ``train`` or ``task``.
+        loader: further arguments of `CorpusDataModule`.
+        options: fields of `medgraph.config.ConversationsConfig`.
+
+    Raises:
+        ConfigError: for an unknown option.
+        DataError: for data that is missing or malformed.
+    """
+
+    source = "conversations"
 
 
 class VQADataModule(CorpusDataModule):
@@ -174,37 +203,6 @@ class VQADataModule(CorpusDataModule):
         **options: Any,
     ) -> None:
         super().__init__(**_arguments(source, tokens, batch_size, image_size, split, loader, root=root, **options))
-
-
-class InstructionDataModule(CorpusDataModule):
-    """Conversations in the form of LLaVA-Med and ExGra-Med.
-
-    Args:
-        root: the JSON file.
-        tokens: tokenizer and sizes of the model.
-        batch_size: conversations a batch and device.
-        image_size: side of the model's images in pixels.
-        split: what to train on: ``train`` or ``task``.
-        loader: further arguments of `CorpusDataModule`.
-        options: fields of `medgraph.config.ConversationsConfig`.
-
-    Raises:
-        ConfigError: for an unknown option.
-        DataError: for data that is missing or malformed.
-    """
-
-    def __init__(
-        self,
-        root: str,
-        tokens: Tokens,
-        batch_size: int,
-        image_size: int,
-        split: str = "train",
-        loader: Mapping[str, Any] | None = None,
-        **options: Any,
-    ) -> None:
-        arguments = _arguments("conversations", tokens, batch_size, image_size, split, loader, root=root, **options)
-        super().__init__(**arguments)
 
 
 class PhantomDataModule(CorpusDataModule):

@@ -12,7 +12,7 @@ from torch.utils.data import Dataset, Sampler
 from medgraph.config import ConfigError
 from medgraph.data.augment import augment
 from medgraph.data.cache import CachedImages
-from medgraph.data.records import Corpus, Image, Record, conversation_of
+from medgraph.data.records import Corpus, Image, Record, conversations_in
 
 Key = tuple[int, int]
 """(epoch, position): what the training sampler yields, so that a sample may vary by epoch and still be exact."""
@@ -67,10 +67,7 @@ class ConversationDataset(Dataset[tuple[Image, list[Record]]]):
         turns: int | None = None,
     ) -> None:
         self.images, self.seed, self.changes, self.ordered = images, seed, tuple(changes), ordered
-        grouped: dict[str, list[Record]] = {}
-        for record in records:
-            grouped.setdefault(conversation_of(record, ordered), []).append(record)
-        self.groups = list(grouped.values())
+        self.groups = conversations_in(records, ordered)
         self.samples: list[tuple[int, slice]] = []
         for number, group in enumerate(self.groups):
             parts = 1 if turns is None or group[0].subset in ordered else -(-len(group) // turns)

@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from medgraph.config import ConfigError, MixtureConfig
-from medgraph.config.mixture import SPLITS, MixturePart, mixture_parts
+from medgraph.config.mixture import MixturePart, mixture_parts
+from medgraph.config.sources import SPLITS
 from medgraph.data import build_corpus
 from medgraph.data.images import ImageFolder, image_root
 from medgraph.data.records import Corpus, Image, Record, take_images

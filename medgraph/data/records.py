@@ -143,6 +143,19 @@ def conversation_of(record: Record, ordered: Collection[str]) -> str:
     return record.id.rpartition("/")[0] if record.subset in ordered else record.image_id
 
 
+def conversations_in(records: Iterable[Record], ordered: Collection[str] = ()) -> list[list[Record]]:
+    """Records that are trained together, in the order of their first appearance; without ``ordered``, by image.
+
+    Args:
+        records: of one split.
+        ordered: see `Corpus.ordered`.
+    """
+    grouped: dict[str, list[Record]] = {}
+    for record in records:
+        grouped.setdefault(conversation_of(record, ordered), []).append(record)
+    return list(grouped.values())
+
+
 def take_questions(records: Sequence[Record], limit: int | None) -> list[Record]:
     """Choose some records, the same ones each time and from all over the split (splits may be sorted by subset).
 

@@ -10,7 +10,7 @@ import torch
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from lightning.pytorch.callbacks import ModelCheckpoint
 
-from medgraph.training.rundir import replacing
+from medgraph.files import replacing
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import lightning as L
@@ -15,7 +15,7 @@ from medgraph.data import build_corpus
 from medgraph.data.collate import TokenBatch, Tokens, pad, stack_images
 from medgraph.data.conversation import encode_answers
 from medgraph.data.loading import ImageCache
-from medgraph.data.records import Corpus, Image, Record
+from medgraph.data.records import Corpus, Image, conversations_in
 from medgraph.evaluation.estimate import Estimate
 from medgraph.evaluation.probes import Features, ProbeResult, probe
 from medgraph.evaluation.retrieval import score_retrieval
@@ -71,14 +71,6 @@ def load_run(folder: Path) -> tuple[ExperimentConfig, Corpus, MedVLM]:
     return config, corpus, vlm
 
 
-def by_image(records: Iterable[Record]) -> list[list[Record]]:
-    """Records of each image together, in the order of their first appearance."""
-    grouped: dict[str, list[Record]] = {}
-    for record in records:
-        grouped.setdefault(record.image_id, []).append(record)
-    return list(grouped.values())
-
-
 @torch.no_grad()
 def image_features(tower: VisionTower, load: Callable[[str], Image], images: Sequence[str]) -> Floats:
     """(N, D) features of images: the mean over the patches of the hidden state that the tower is used at."""
@@ -105,7 +97,7 @@ def probe_tower(
         classes.setdefault((record.subset, record.label), len(classes))
     splits = []
     for name in ("train", "val", "test"):
-        records = [group[0] for group in by_image(corpus.splits[name])]
+        records = [group[0] for group in conversations_in(corpus.splits[name])]
         known = [record for record in records if record.label and (record.subset, record.label) in classes]
         if not known:
             raise ConfigError(
@@ -135,7 +127,7 @@ def retrieve(
         resamples: of the bootstrap.
     """
     load = ImageCache(corpus, vlm.vision.image_size)
-    groups = by_image(corpus.splits[split])
+    groups = conversations_in(corpus.splits[split])
     texts = [encode_answers(tokens.tokenizer, records, tokens.max_length, extended=False) for records in groups]
     nodes: dict[str, list[torch.Tensor]] = {"image": [], "text": []}
     for start in range(0, len(groups), BATCH):

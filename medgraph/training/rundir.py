@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import json
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from medgraph.config import ConfigError, ExperimentConfig, identity, to_dict, to_yaml
+from medgraph.files import replacing
 from medgraph.training.environment import environment
 
 
@@ -30,17 +30,6 @@ def claim(folder: Path) -> Iterator[None]:
         except BlockingIOError as error:
             raise ConfigError(f"{folder} is in use by another process; wait for it or choose run.name=…") from error
         yield
-
-
-@contextmanager
-def replacing(file: Path) -> Iterator[Path]:
-    """Give a path to write to, and rename it to ``file`` if that went well: ``file`` is whole or as it was before."""
-    part = file.with_name(f"{file.name}.part")
-    try:
-        yield part
-        os.replace(part, file)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def write_text(file: Path, text: str) -> None:

@@ -24,12 +24,13 @@ from medgraph.data.collate import Tokens
 from medgraph.data.datamodule import CorpusDataModule
 from medgraph.data.loading import ImageCache
 from medgraph.data.records import Corpus
+from medgraph.files import replacing
 from medgraph.models.medvlm import MedVLM
 from medgraph.training.checkpoint import AtomicCheckpointIO, checkpoint_callback, newest_checkpoint
 from medgraph.training.logging import MetricsLogger, Samples, Throughput
 from medgraph.training.matches import MatchWriter
 from medgraph.training.module import StageModule, trained_state
-from medgraph.training.rundir import replacing, write_json
+from medgraph.training.rundir import write_json
 
 SPLIT = {"stage1": "train", "stage2": "train", "stage3": "task"}
 """What each stage trains on: instruction data twice, then the small task set."""

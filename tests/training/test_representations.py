@@ -2,13 +2,13 @@ import pytest
 import torch
 
 from medgraph.config import ConfigError
-from medgraph.data.records import Corpus
+from medgraph.data.records import Corpus, conversations_in
 from medgraph.report.representations import render_probes
-from medgraph.training.representations import by_image, image_features, load_run, probe_tower, retrieve
+from medgraph.training.representations import image_features, load_run, probe_tower, retrieve
 
 
 def test_features_are_means_over_patches(vlm, corpus, images):
-    records = [group[0] for group in by_image(corpus.splits["test"])]
+    records = [group[0] for group in conversations_in(corpus.splits["test"])]
     assert len({record.image_id for record in records}) == len(records)
     features = image_features(vlm.vision, images, [record.image for record in records])
     one = torch.from_numpy(images(records[3].image)).permute(2, 0, 1)[None]

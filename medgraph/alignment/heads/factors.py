@@ -6,13 +6,13 @@ Letters: B nodes.
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from medgraph.alignment.diagnostics import cosine_terms
 from medgraph.alignment.graph import standardize
 from medgraph.alignment.head import AlignmentHead, AlignmentInput, AlignmentOutput
 from medgraph.alignment.heads.base import LearntScale
+from medgraph.alignment.heads.soft_infonce import soft_info_nce
 from medgraph.alignment.losses import same_content
 
 
@@ -63,8 +63,7 @@ class FactorsHead(AlignmentHead):
             losses, scores, positives = [], [], []
             for text in nodes.texts.values():
                 cosines = image @ standardize(text.pooled.float()).T
-                logits = self.scale(cosines)
-                losses.append((F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2)
+                losses.append(soft_info_nce(self.scale(cosines), target))
                 scores.append(cosines.detach())
                 positives.append(same_content(len(image), nodes.image.ids, text.ids, device=image.device))
             return AlignmentOutput(

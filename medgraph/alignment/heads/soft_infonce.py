@@ -47,5 +47,17 @@ class SoftInfoNCEHead(ImageTextHead):
             similar = self.scale(texts @ texts.T).softmax(-1)
             identity = torch.eye(len(similar), device=similar.device)
             target = (1 - self.softness) * identity + self.softness * similar
-        logits = self.scale(cosines)
-        return (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2, cosines
+        return soft_info_nce(self.scale(cosines), target), cosines
+
+
+def soft_info_nce(logits: Tensor, target: Tensor) -> Tensor:
+    """Cross-entropy to soft targets, averaged over rows and columns.
+
+    Args:
+        logits: (B, B) float.
+        target: (B, B) float, rows sum to one, for both directions.
+
+    Returns:
+        Scalar ≥ 0.
+    """
+    return (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2

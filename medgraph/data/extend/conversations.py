@@ -18,6 +18,7 @@ from medgraph.data.conversation import IMAGE_MARK
 from medgraph.data.medmat_files import read_json_list
 from medgraph.data.readers.conversations import DOMAINS, parse_conversation
 from medgraph.data.records import Record
+from medgraph.files import replacing
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,16 +110,11 @@ def write_long(file: Path, conversations: Sequence[Conversation], long: Mapping[
         conversations: in the order of the file.
         long: long answers by conversation id; a conversation that is not in it is written without.
     """
-    part = file.with_name(f"{file.name}.part")
     file.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with part.open("w", encoding="utf-8") as out:
-            for i, record in enumerate(_records(conversations, long)):
-                out.write(f"{',' if i else '['}\n{json.dumps(record, ensure_ascii=False)}")
-            out.write("\n]\n")
-        os.replace(part, file)
-    finally:
-        part.unlink(missing_ok=True)
+    with replacing(file) as part, part.open("w", encoding="utf-8") as out:
+        for i, record in enumerate(_records(conversations, long)):
+            out.write(f"{',' if i else '['}\n{json.dumps(record, ensure_ascii=False)}")
+        out.write("\n]\n")
 
 
 def _records(conversations: Sequence[Conversation], long: Mapping[str, Sequence[str]]) -> Iterator[Mapping[str, Any]]:

@@ -17,7 +17,7 @@ from medgraph.data.records import (
     Corpus,
     MATTriplet,
     Record,
-    conversation_of,
+    conversations_in,
     take_fraction,
     take_questions,
 )
@@ -212,12 +212,9 @@ def _capped(records: Sequence[Record], limit: int | None, ordered: Collection[st
     """At most ``limit`` records of each conversation: its first turns, or questions of an image by a hash."""
     if limit is None:
         return list(records)
-    members: dict[str, list[Record]] = {}
-    for record in records:
-        members.setdefault(conversation_of(record, ordered), []).append(record)
     kept = {
         record.id
-        for group in members.values()
+        for group in conversations_in(records, ordered)
         for record in (group[:limit] if group[0].subset in ordered else take_questions(group, limit))
     }
     return [record for record in records if record.id in kept]
