@@ -11,14 +11,11 @@ turn; ratios are medians over the rounds. ``--check`` exits with 1 if a bar is m
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
 import statistics
-import sys
 import tempfile
-import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +24,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 import PIL.Image
 import torch
+from common import Bar, Row, finish, interleave, options, ratio
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
 from medgraph.data.cache import cache_images
@@ -39,29 +37,23 @@ LOADER_BAR, CACHE_BAR, DIFFERENCE_BAR = 1.2, 100.0, 1e-6
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = options(__doc__)
     parser.add_argument("--root", type=Path, help="folder of images; default: generated 768 x 640 JPEG files")
     parser.add_argument("--count", type=int, default=100, help="images used")
     parser.add_argument("--sides", type=int, nargs="+", default=[224, 336])
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
-    parser.add_argument("--check", action="store_true", help="exit with 1 if a bar is missed")
     args = parser.parse_args()
-    torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as scratch:
         root = args.root or Path(scratch)
         if args.root is None:
             generate(root, args.count)
         found = sorted(path.relative_to(root).as_posix() for path in root.rglob("*") if is_image(path.name))
         images = found[:: max(1, len(found) // args.count)][: args.count]
-        rows = [measure(images, root, side, args.rounds, Path(scratch) / "cache") for side in args.sides]
-    print(json.dumps(rows, indent=2) if args.json else "\n".join(map(show, rows)))
-    missed = [bar for row in rows for bar, met in row["bars"].items() if not met]
-    if args.check and missed:
-        sys.exit("missed: " + "; ".join(missed))
+        rows = (measure(images, root, side, args.rounds, Path(scratch) / "cache") for side in args.sides)
+        finish(args, rows, show)
 
 
-def measure(images: list[str], root: Path, side: int, rounds: int, cache: Path) -> dict[str, Any]:
+def measure(images: list[str], root: Path, side: int, rounds: int, cache: Path) -> Row:
     processor = CLIPImageProcessorPil(size={"shortest_edge": side}, crop_size={"height": side, "width": side})
     corpus = corpus_of(images, root)
     cached = cache_images(corpus, side, cache, progress=False).load_image
@@ -74,28 +66,26 @@ def measure(images: list[str], root: Path, side: int, rounds: int, cache: Path) 
         float(np.abs(sources["huggingface"](image) - normalise(sources["medgraph"](image))).max()) for image in images
     )
     equal = all(np.array_equal(sources["medgraph"](image), sources["cached"](image)) for image in images)
-    seconds: dict[str, list[float]] = {name: [] for name in sources}
-    for turn in range(rounds):
-        for name, load in sources.items():
-            part = images * 20 if name == "cached" else images[turn::rounds]  # one pass is too short for the clock
-            start = time.process_time()
-            for image in part:
-                load(image)
-            seconds[name].append((time.process_time() - start) / len(part))
-    ratios = {
-        name: statistics.median(a / b for a, b in zip(seconds["huggingface"], seconds[name], strict=True))
-        for name in sources
+    parts = {"huggingface": images, "medgraph": images, "cached": 20 * images}  # one pass is too short for the clock
+
+    def read(name: str) -> None:
+        for image in parts[name]:
+            sources[name](image)
+
+    seconds = {
+        name: [value / len(parts[name]) for value in values]
+        for name, values in interleave({name: partial(read, name) for name in sources}, rounds).items()
     }
-    bars = {
-        f"side {side}: difference to the processor {difference:.1e} <= {DIFFERENCE_BAR:.0e}": difference
-        <= DIFFERENCE_BAR,
-        f"side {side}: the cache holds the same bytes": equal,
-        f"side {side}: loader {ratios['medgraph']:.1f}x >= {LOADER_BAR}x": ratios["medgraph"] >= LOADER_BAR,
-        f"side {side}: cache {ratios['cached']:.0f}x >= {CACHE_BAR:.0f}x": ratios["cached"] >= CACHE_BAR,
-    }
+    ratios = {name: ratio(seconds, "huggingface", name) for name in sources}
     rates = {name: 1 / statistics.median(times) for name, times in seconds.items()}
-    return {"side": side, "images": len(images), "images_per_second": rates, "ratios": ratios,
-            "difference": difference, "bars": bars}  # fmt: skip
+    bars = [
+        Bar("difference to the processor", difference, DIFFERENCE_BAR),
+        Bar("the cache holds the same bytes", float(equal), 1.0, at_least=True),
+        Bar("loader, times faster", ratios["medgraph"], LOADER_BAR, at_least=True),
+        Bar("cache, times faster", ratios["cached"], CACHE_BAR, at_least=True),
+    ]
+    figures = {"images_per_second": rates, "ratios": ratios, "difference": difference}
+    return Row(f"side {side}, {len(images)} images", figures, bars)
 
 
 def normalise(image: np.ndarray) -> np.ndarray:
@@ -105,14 +95,11 @@ def normalise(image: np.ndarray) -> np.ndarray:
     return ((values - mean) / std).numpy()
 
 
-def show(row: dict[str, Any]) -> str:
+def show(row: Row) -> str:
     names = {"huggingface": "Hugging Face processor", "medgraph": "medgraph", "cached": "medgraph, cached"}
-    lines = [f"side {row['side']}, {row['images']} images"]
-    lines += [
-        f"    {title:<24}{row['images_per_second'][name]:>10,.0f} images/s{row['ratios'][name]:>10,.2f} x"
-        for name, title in names.items()
-    ]
-    return "\n".join([*lines, *(f"    {'ok    ' if met else 'MISSED'} {bar}" for bar, met in row["bars"].items())])
+    rates, ratios = row.figures["images_per_second"], row.figures["ratios"]
+    lines = [f"    {title:<24}{rates[name]:>10,.0f} images/s{ratios[name]:>10,.2f} x" for name, title in names.items()]
+    return "\n".join([row.what, *lines])
 
 
 def generate(folder: Path, count: int) -> None:

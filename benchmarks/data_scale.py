@@ -10,14 +10,14 @@ no image files: whether an image exists is answered without asking the disk, whi
 
 from __future__ import annotations
 
-import argparse
 import json
 import shutil
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
+
+from common import Bar, Row, finish, options
 
 from medgraph.data.registry import builtin
 
@@ -75,38 +75,37 @@ def generate(root: Path, total: int) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = options(__doc__)
     parser.add_argument("--records", type=int, default=FULL)
     parser.add_argument("--scratch", type=Path, default=None, help="where to write about 0.5 kB a record")
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-    parser.add_argument("--check", action="store_true", help="exit with 1 if a bar is missed")
     args = parser.parse_args()
-    root = Path(tempfile.mkdtemp(dir=args.scratch))
+    finish(args, [measure(args.records, args.scratch)], show)
+
+
+def measure(records: int, scratch: Path | None) -> Row:
+    root = Path(tempfile.mkdtemp(dir=scratch))
     try:
-        generate(root, args.records)
+        generate(root, records)
         done = subprocess.run([sys.executable, "-c", MEASURE, str(root)], check=True, stdout=subprocess.PIPE, text=True)
     finally:
         shutil.rmtree(root)
     found = json.loads(done.stdout)
-    limit = SECONDS_BAR * max(0.1, args.records / FULL)
-    found["bars"] = {
-        f"{found['cpu_read']:.0f} s <= {limit:.0f} s": found["cpu_read"] <= limit,
-        f"{found['peak_gib']:.2f} GiB <= {MEMORY_BAR:.0f} GiB": found["peak_gib"] <= MEMORY_BAR,
-    }
-    print(json.dumps(found, indent=2) if args.json else show(args.records, found))
-    missed = [bar for bar, met in found["bars"].items() if not met]
-    if args.check and missed:
-        sys.exit("missed: " + "; ".join(missed))
+    limit = SECONDS_BAR * max(0.1, records / FULL)
+    bars = [
+        Bar("seconds of CPU to read and split", found["cpu_read"], limit),
+        Bar("GiB at most", found["peak_gib"], MEMORY_BAR),
+    ]
+    return Row(f"{records:,} records", found, bars)
 
 
-def show(records: int, found: dict[str, Any]) -> str:
-    return "\n".join([
-        f"{records:,} records: {found['cpu_read']:.1f} s of CPU to read and split, {found['cpu_audit']:.1f} s to "
-        f"audit, {found['seconds']:.1f} s by the clock, peak memory {found['peak_gib']:.2f} GiB, "
-        f"{found['microseconds_a_sample']:.0f} microseconds a training sample without its image",
-        f"    records by split: {found['records']}",
-        *(f"    {'ok    ' if met else 'MISSED'} {bar}" for bar, met in found["bars"].items()),
-    ])  # fmt: skip
+def show(row: Row) -> str:
+    found = row.figures
+    return (
+        f"{row.what}: {found['cpu_read']:.1f} s of CPU to read and split, {found['cpu_audit']:.1f} s to audit, "
+        f"{found['seconds']:.1f} s by the clock, peak memory {found['peak_gib']:.2f} GiB, "
+        f"{found['microseconds_a_sample']:.0f} microseconds a training sample without its image\n"
+        f"    records by split: {found['records']}"
+    )
 
 
 if __name__ == "__main__":

@@ -12,17 +12,15 @@ chance (for ``convirt``, which trains projections of the nodes, its own measure)
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
 import statistics
-import sys
+from collections.abc import Iterator
 from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
-import torch
+from common import Bar, Row, finish, options
 from scipy.stats import t as student
 
 from medgraph.alignment.registry import HEADS, head_class
@@ -48,38 +46,35 @@ OWN_SPACE = {"convirt"}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = options(__doc__)
     parser.add_argument("--seeds", type=int, default=5, help="worlds a row, at least 2")
     parser.add_argument("--steps", type=int, default=80)
     parser.add_argument("--quick", action="store_true", help="3 seeds")
-    parser.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
-    parser.add_argument("--check", action="store_true", help="exit with 1 unless every head is above chance")
     args = parser.parse_args()
-    torch.set_num_threads(1)
-    heads: dict[str, tuple[str, dict[str, Any]]] = {name: (name, {}) for name in sorted(HEADS)}
     if not args.json:
         print(f"{'head':34}{'recall@1 [95 %]':>21}{'own [95 %]':>21}{'ms a step':>11}")
-    rows = []
-    for row, (name, options) in (heads | VARIANTS).items():
-        rows.append(measure(row, name, options, 3 if args.quick else args.seeds, args.steps))
-        if not args.json:
-            print(show(rows[-1]), flush=True)
-    if args.json:
-        print(json.dumps(rows, indent=2))
-    missed = [row["head"] for row in rows if row["head"] in HEADS and not passes(row)]
-    if args.check and missed:
-        sys.exit("not as expected against chance: " + ", ".join(missed))
+    finish(args, measure_all(3 if args.quick else args.seeds, args.steps), show)
 
 
-def measure(row: str, name: str, options: dict[str, Any], seeds: int, steps: int) -> dict[str, Any]:
-    results = [align_toy_world(head_class(name)(**options), seed, steps) for seed in range(seeds)]
-    return {
-        "head": row,
-        "options": options,
+def measure_all(seeds: int, steps: int) -> Iterator[Row]:
+    for name in sorted(HEADS):
+        yield measure(name, name, {}, seeds, steps)
+    for variant, (name, changed) in VARIANTS.items():
+        yield measure(variant, name, changed, seeds, steps)
+
+
+def measure(what: str, name: str, changed: dict[str, Any], seeds: int, steps: int) -> Row:
+    results = [align_toy_world(head_class(name)(**changed), seed, steps) for seed in range(seeds)]
+    figures = {
+        "options": changed,
         "recall": interval([result.recall for result in results]),
         "own": interval([result.match_accuracy for result in results]),
         "step_ms": statistics.median(result.step_ms for result in results),
     }
+    judged = figures["own" if what in OWN_SPACE else "recall"]
+    is_head = what in HEADS and judged is not None
+    bars = [Bar("lower end against chance", judged["low"], CHANCE, at_least=what != "none")] if is_head else []
+    return Row(what, figures, bars)
 
 
 def interval(values: list[float]) -> dict[str, float] | None:
@@ -92,18 +87,12 @@ def interval(values: list[float]) -> dict[str, float] | None:
     return {"mean": mean.item(), "low": low, "high": high}
 
 
-def passes(row: dict[str, Any]) -> bool:
-    """Whether a head is above chance; the control must not be."""
-    low = row["own" if row["head"] in OWN_SPACE else "recall"]["low"]
-    return low <= CHANCE if row["head"] == "none" else low > CHANCE
-
-
-def show(row: dict[str, Any]) -> str:
+def show(row: Row) -> str:
     cells = [
         f"{value['mean']:.3f} [{value['low']:.2f}, {value['high']:.2f}]" if value else "none"
-        for value in (row["recall"], row["own"])
+        for value in (row.figures["recall"], row.figures["own"])
     ]
-    return f"{row['head']:34}{cells[0]:>21}{cells[1]:>21}{row['step_ms']:>11.1f}"
+    return f"{row.what:34}{cells[0]:>21}{cells[1]:>21}{row.figures['step_ms']:>11.1f}"
 
 
 if __name__ == "__main__":
