@@ -130,13 +130,13 @@ def run(
         console.print(f"[bold]{config.name}[/bold]  {folder}\nimages: {sizes}; data {facts['fingerprint']}")
         if not leaks.clean:
             console.print(f"[bold red]{leaks.verdict()}[/]", soft_wrap=True)
-        longest = _answer_tokens(corpus, config.eval.splits, tokens, config.eval.max_new_tokens)
+        longest = answer_tokens(corpus, config.eval.splits, tokens, config.eval.max_new_tokens)
         config = dataclasses.replace(config, eval=dataclasses.replace(config.eval, max_new_tokens=longest))
         vlm.tokenizer.save_pretrained(folder / "tokenizer")
         train_stages(config, vlm, head, stages, folder, console)
 
         start = time.perf_counter()
-        with _progress(console, config.trainer.progress) as progress:
+        with progress_bars(console, config.trainer.progress) as progress:
             predictions, results = evaluate(config, vlm, corpus, tokens, images, folder, _device(config), progress)
         console.print(f"answered and scored {len(predictions)} questions in {time.perf_counter() - start:.0f} s")
         asked = reported_questions(config, corpus)
@@ -192,7 +192,7 @@ def _device(config: ExperimentConfig) -> torch.device:
 # evaluation
 
 
-def _answer_tokens(corpus: Corpus, splits: Sequence[str], tokens: Tokens, max_new_tokens: int) -> int:
+def answer_tokens(corpus: Corpus, splits: Sequence[str], tokens: Tokens, max_new_tokens: int) -> int:
     """How long answers may become; a limit that cuts true answers off is refused: no model could be right."""
     end = tokens.tokenizer.eos_token
     answers = {reply(record): record.id for name in splits for record in corpus.splits.get(name, ())}
@@ -217,7 +217,8 @@ def _comparable(reference: Path | None, folder: Path, facts: dict[str, Any]) -> 
 
 
 @contextmanager
-def _progress(console: Console, wanted: bool) -> Iterator[Progress | None]:
+def progress_bars(console: Console, wanted: bool) -> Iterator[Progress | None]:
+    """A started progress display; None where it is not wanted or there is no terminal."""
     if not (wanted and console.is_terminal):
         yield None
         return
