@@ -99,7 +99,7 @@ class EdgeOperator:
             np.add.at(change, (row, head, i), costs)
 
 
-def frank_wolfe(problem: MatchingProblem, max_iterations: int = 10) -> Ints:
+def frank_wolfe(problem: MatchingProblem, max_iterations: int = 7) -> Ints:
     """Minimise the matching objective to a 2-swap optimum.
 
     Args:
@@ -130,11 +130,11 @@ def descend(unary: Floats, operator: EdgeOperator, partial: bool, max_iterations
     Returns:
         (P, B) int64.
     """
-    active = np.arange(len(unary))
-    best = lap(unary, partial)
+    active, costs = np.arange(len(unary)), unary
+    best = lap(costs, partial)
     gradient = operator(active, best)
-    gradient += unary
-    linear = paid(unary, best)
+    gradient += costs
+    linear = paid(costs, best)
     quadratic = paid(gradient, best) - linear
     best_value = linear + quadratic / 2
     for _ in range(max_iterations):
@@ -143,11 +143,12 @@ def descend(unary: Floats, operator: EdgeOperator, partial: bool, max_iterations
         going = descent > np.maximum(TOLERANCE, RELATIVE_GAP * np.abs(best_value[active]))
         if not going.any():
             break
-        active, vertex, gradient = active[going], vertex[going], gradient[going]
-        linear, quadratic, descent = linear[going], quadratic[going], descent[going]
-        vertex_linear = paid(unary[active], vertex)
+        if not going.all():  # copies cost as much as a step
+            active, costs, vertex, gradient = active[going], costs[going], vertex[going], gradient[going]
+            linear, quadratic, descent = linear[going], quadratic[going], descent[going]
+        vertex_linear = paid(costs, vertex)
         vertex_gradient = operator(active, vertex)
-        vertex_gradient += unary[active]
+        vertex_gradient += costs
         vertex_quadratic = paid(vertex_gradient, vertex) - vertex_linear
         value = vertex_linear + vertex_quadratic / 2
         lower = value < best_value[active] - TOLERANCE
