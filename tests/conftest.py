@@ -82,7 +82,7 @@ def tokens(vlm):
     """What collation knows about the tiny model."""
     from medgraph.data.collate import Tokens
 
-    return Tokens(vlm.tokenizer, vlm.vision.num_tokens, 512)
+    return Tokens(vlm.tokenizer, vlm.num_image_tokens, 512)
 
 
 @pytest.fixture

@@ -23,8 +23,14 @@ class ModelConfig:
     """`tiny`, or a Hugging Face causal language model by hub name or local path."""
     weights: Literal["pretrained", "random"] = "pretrained"
     """`random` keeps the architecture and drops the weights."""
-    projector: Literal["linear", "mlp2x_gelu"] = "mlp2x_gelu"
-    """Map from tower to language model width."""
+    connector: Literal["none", "sti", "sci", "dci"] = "none"
+    """Dense connector (arXiv:2405.13800): how earlier layers of the tower join the chosen one."""
+    pool: int = 1
+    """Squares of `pool` x `pool` patches become one token."""
+    projector: str = "mlp2x_gelu"
+    """Map from tower to language model: `linear`, `mlpNx_gelu` (N linear layers) or `resampler`."""
+    queries: int = 64
+    """Tokens of an image behind the resampler."""
     vision_layer: int = -2
     """Hidden state of the tower that is used; the blocks after it are removed."""
     max_length: int = 2048

@@ -22,8 +22,9 @@ _RANGES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
         "at least 1",
         lambda value: value >= 1,
         "data.num_train data.num_task data.num_val data.num_test data.num_modalities data.num_areas data.num_findings "
-        "data.questions_per_image data.turns data.max_per_subset model.max_length stage?.batch_size stage?.accumulate "
-        "trainer.num_nodes trainer.threads trainer.*_every eval.batch_size eval.limit",
+        "data.questions_per_image data.turns data.max_per_subset model.max_length model.pool model.queries "
+        "stage?.batch_size stage?.accumulate trainer.num_nodes trainer.threads trainer.*_every eval.batch_size "
+        "eval.limit",
     ),
     (
         "0 or more",
@@ -42,6 +43,11 @@ _RANGES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
         "name run.name",
     ),
     ("a folder", bool, "run.root"),
+    (
+        "linear, resampler or mlpNx_gelu with N >= 1, e.g. mlp2x_gelu",
+        lambda value: re.fullmatch(r"linear|resampler|mlp[1-9]\d*x_gelu", value) is not None,
+        "model.projector",
+    ),
     (
         "at least 1, or auto",
         lambda value: value == "auto" or (isinstance(value, int) and value >= 1),

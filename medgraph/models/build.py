@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from medgraph.config import ConfigError, ModelConfig
+from medgraph.models.connectors import Connector
 from medgraph.models.medvlm import MedVLM
 from medgraph.models.projector import build_projector
 from medgraph.models.tokenizer import load_packaged_tokenizer, load_tokenizer, train_tokenizer
@@ -88,20 +89,22 @@ def build_model(config: ModelConfig, texts: Iterable[str]) -> MedVLM:
         The model in float32 on the CPU, in evaluation mode.
     """
     random = config.weights == "random"
+    connector = Connector(config.connector, config.pool)
     if config.vision == "tiny":
         tower = tiny_vision()
         if not random:
             _load(tower, assets() / "vision.safetensors")
-        vision = VisionTower(tower, config.vision_layer, (0.5,) * 3, (0.25,) * 3)
+        vision = VisionTower(tower, config.vision_layer, (0.5,) * 3, (0.25,) * 3, connector)
     else:
         with _names("model.vision", config.vision):
-            vision = load_vision(config.vision, config.vision_layer, random)
+            vision = load_vision(config.vision, config.vision_layer, random, connector)
     if config.llm == "tiny":
         llm, tokenizer = _tiny_language(texts, random)
     else:
         with _names("model.llm", config.llm):
             llm, tokenizer = _hub_language(config.llm, random)
-    projector = build_projector(config.projector, vision.width, llm.get_input_embeddings().weight.shape[1])
+    width = llm.get_input_embeddings().weight.shape[1]
+    projector = build_projector(config.projector, vision.width, width, config.queries)
     return MedVLM(vision, projector, llm, tokenizer).eval()
 
 

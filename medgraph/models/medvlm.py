@@ -19,6 +19,7 @@ from medgraph.alignment.head import NodeSet
 from medgraph.data.collate import QuestionBatch, TokenBatch, pad
 from medgraph.data.conversation import IGNORE, IMAGE_MARK
 from medgraph.models.packing import can_pack, packed_hidden_states
+from medgraph.models.projector import Resampler
 from medgraph.models.vision import VisionTower
 
 PARTS = ("vision", "projector", "llm")
@@ -28,8 +29,8 @@ class MedVLM(nn.Module):
     """Vision encoder, projector and causal language model.
 
     Args:
-        vision: tower that returns (B, N, D_v) patch features.
-        projector: maps (B, N, D_v) to (B, N, D).
+        vision: tower that returns (B, N_v, D_v) features.
+        projector: maps (B, N_v, D_v) to (B, N, D).
         llm: a Hugging Face causal language model.
         tokenizer: its fast tokenizer, with an ``<image>`` token (which needs no row in the embedding table).
     """
@@ -44,6 +45,11 @@ class MedVLM(nn.Module):
     def width(self) -> int:
         """D, the width of the language model and of all graph nodes."""
         return int(self._embedding.weight.shape[1])
+
+    @property
+    def num_image_tokens(self) -> int:
+        """N, the tokens that an image takes in a prompt."""
+        return self.projector.num_tokens if isinstance(self.projector, Resampler) else self.vision.num_tokens
 
     @property
     def words(self) -> Tensor:

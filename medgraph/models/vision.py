@@ -1,6 +1,6 @@
-"""Vision towers: any Hugging Face vision transformer, cut behind the layer that is used.
+"""Vision towers: any Hugging Face vision transformer, cut behind the last layer that is used.
 
-Letters: B images, S side in pixels, N patches, D width of the tower.
+Letters: B images, S side in pixels, N tokens and D width of the features.
 """
 
 from __future__ import annotations
@@ -11,14 +11,15 @@ import torch
 from torch import Tensor, nn
 
 from medgraph.config import ConfigError
+from medgraph.models.connectors import ONE_LAYER, Connector
 
 CLIP_MEAN, CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 
 
 class VisionTower(nn.Module):
-    """Patch features of a vision transformer.
+    """Patch features of a vision transformer: one hidden state, or what a connector makes of several.
 
-    Images come as uint8 and are normalised here, on the device. Blocks behind the selected hidden state are removed,
+    Images come as uint8 and are normalised here, on the device. Blocks behind the last used hidden state are removed,
     and parameters that no longer take part (a final norm, a pooler) are frozen: an optimiser would keep no state for
     them, and distributed strategies stumble over that.
 
@@ -28,10 +29,11 @@ class VisionTower(nn.Module):
             output, with the final norm where the architecture has one there.
         mean: three channel means for values in [0, 1].
         std: three channel standard deviations.
+        connector: pools the patches and adds other layers.
 
     Raises:
-        ConfigError: if the model has no list of blocks, the layer does not exist, or it returns fewer features than
-            patches.
+        ConfigError: if the model has no list of blocks, the layer does not exist, it returns fewer features than
+            patches, or the connector does not fit.
     """
 
     mean: Tensor
@@ -43,6 +45,7 @@ class VisionTower(nn.Module):
         layer: int,
         mean: tuple[float, ...] = CLIP_MEAN,
         std: tuple[float, ...] = CLIP_STD,
+        connector: Connector = ONE_LAYER,
     ) -> None:
         super().__init__()
         config: Any = model.config
@@ -52,11 +55,13 @@ class VisionTower(nn.Module):
         keep = len(blocks) + 1 + layer
         if layer >= 0 or keep < 1:
             raise ConfigError(f"model.vision_layer={layer}: expected -{len(blocks)} to -1 for {len(blocks)} blocks")
-        del blocks[keep:]
-        self.model, self.layer = model, layer
+        self.layers = [*([keep] if layer < -1 else []), *connector.others(len(blocks))]
+        del blocks[max([keep, *self.layers]) :]
+        self.model, self.layer, self.connector = model, layer, connector
         self.image_size = int(config.image_size)
-        self.num_tokens = (self.image_size // int(config.patch_size)) ** 2
-        self.width = int(config.hidden_size)
+        self.patches = (self.image_size // int(config.patch_size)) ** 2
+        self.num_tokens = connector.num_tokens(self.patches)
+        self.width = connector.width(int(config.hidden_size))
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
         self._freeze_unused()
@@ -67,32 +72,33 @@ class VisionTower(nn.Module):
         with torch.enable_grad():
             features = self(image)
             used = torch.autograd.grad(features.float().sum(), parameters, allow_unused=True)
-        if features.shape[1] != self.num_tokens:
-            raise ConfigError(
-                f"{type(self.model).__name__} returns {features.shape[1]} features for {self.num_tokens} patches; "
-                "towers that pool or merge patches are not supported"
-            )
         for parameter, gradient in zip(parameters, used, strict=True):
             parameter.requires_grad_(gradient is not None)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Encode (B, 3, S, S) uint8 images to (B, N, D) patch features, without class or register tokens."""
+        """Encode (B, 3, S, S) uint8 images to (B, N, D) features, without class or register tokens."""
         dtype = next(self.model.parameters()).dtype
         pixels = ((images.float() / 255 - self.mean) / self.std).to(dtype)
+        output = self.model(pixel_values=pixels, output_hidden_states=self.layers)
+        states = [output.hidden_states[index] for index in self.layers]
         if self.layer == -1:
-            features: Tensor = self.model(pixel_values=pixels).last_hidden_state
-        else:
-            features = self.model(pixel_values=pixels, output_hidden_states=True).hidden_states[-1]
-        return features[:, -self.num_tokens :]
+            states.insert(0, output.last_hidden_state)
+        if states[0].shape[1] < self.patches:
+            raise ConfigError(
+                f"{type(self.model).__name__} returns {states[0].shape[1]} features for {self.patches} patches; "
+                "towers that pool or merge patches are not supported"
+            )
+        return self.connector([state[:, -self.patches :] for state in states])
 
 
-def load_vision(name: str, layer: int, random: bool) -> VisionTower:
+def load_vision(name: str, layer: int, random: bool, connector: Connector = ONE_LAYER) -> VisionTower:
     """Load a Hugging Face vision tower by hub name or local path, alone or inside a CLIP-style dual encoder.
 
     Args:
         name: hub name or path.
         layer: see `VisionTower`.
         random: keep the architecture only.
+        connector: see `VisionTower`.
     """
     from transformers import AutoConfig, AutoModel
     from transformers.image_processing_base import ImageProcessingMixin
@@ -107,4 +113,4 @@ def load_vision(name: str, layer: int, random: bool) -> VisionTower:
         processor = {}
     mean, std = (tuple(processor.get(key) or default) for key, default in
                  (("image_mean", CLIP_MEAN), ("image_std", CLIP_STD)))  # fmt: skip
-    return VisionTower(getattr(model, "vision_model", model), layer, mean, std)
+    return VisionTower(getattr(model, "vision_model", model), layer, mean, std, connector)

@@ -104,7 +104,7 @@ def run(
         corpus = corpus or build_corpus(config.data)
         leaks = audit(corpus, image_root(corpus.load_image), near=False)
         vlm = build_model(config.model, corpus_texts(corpus))
-        tokens = Tokens(vlm.tokenizer, vlm.vision.num_tokens, config.model.max_length)
+        tokens = Tokens(vlm.tokenizer, vlm.num_image_tokens, config.model.max_length)
         if config.data.cache:
             corpus = cache_images(corpus, vlm.vision.image_size, cache_folder(config.data.cache))
         images = ImageCache(corpus, vlm.vision.image_size)

@@ -17,7 +17,7 @@ def test_projectors_map_widths(kind, linears):
     assert sum(isinstance(module, torch.nn.Linear) for module in projector) == linears
 
 
-@pytest.mark.parametrize("kind", ["mlp1x_gelu", "mlp", "mlpx_gelu", "conv"])
+@pytest.mark.parametrize("kind", ["mlp0x_gelu", "mlp", "mlpx_gelu", "conv"])
 def test_other_projectors_are_refused(kind):
     with pytest.raises(ValueError, match=f"model.projector={kind}"):
         build_projector(kind, 8, 16)
