@@ -9,6 +9,8 @@ from medgraph.config.sources import DataConfig, PhantomConfig
 
 STAGES = ("stage1", "stage2", "stage3")
 """The stages of an experiment in their order; each is a field of `ExperimentConfig`."""
+VIEWS = ("answer", "extended")
+"""Texts that an alignment head can see."""
 
 
 @dataclass
@@ -71,6 +73,8 @@ class StageConfig:
     """Also train the language model on the extended answers (the control with equal text)."""
     alpha: float = 0.0
     """Weight of the alignment loss."""
+    views: list[str] = field(default_factory=lambda: list(VIEWS))
+    """Texts that the alignment head sees beside the image: answer, extended, or both."""
     queue: int = 0
     """Nodes of earlier batches that join the batch in the alignment loss, without gradient; 0: none."""
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from medgraph.config.errors import ConfigError
-from medgraph.config.schema import STAGES, ExperimentConfig
+from medgraph.config.schema import STAGES, VIEWS, ExperimentConfig
 from medgraph.config.sources import SPLITS, FilesConfig, MixtureConfig
 
 if TYPE_CHECKING:
@@ -88,6 +88,8 @@ def validate(config: ExperimentConfig) -> None:
         for part in stage.train or ():
             if part not in _PARTS:
                 raise ConfigError(f"{name}.train={part}: expected parts out of {', '.join(_PARTS)}")
+        if not stage.views or len(set(stage.views)) != len(stage.views) or not set(stage.views) <= set(VIEWS):
+            raise ConfigError(f"{name}.views={stage.views}: expected one or both of {', '.join(VIEWS)}")
         if stage.train is not None and not stage.train:
             raise ConfigError(f"{name}.train is empty; to leave a stage out set {name}.steps=0")
     for split in config.eval.splits:

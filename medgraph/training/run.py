@@ -50,8 +50,6 @@ TESTS = ("test", "ood")
 """Splits whose records other runs must share to be compared."""
 ANSWER_TOKENS = 16
 """Room for an answer where `eval.max_new_tokens` leaves it open and no true answer is longer."""
-VIEWS = ("answer", "extended")
-"""Texts that an alignment head sees."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +113,7 @@ def run(
             if head.wants_words:
                 words = vlm.words
                 head.set_words(words, count_words(vlm.tokenizer, corpus_texts(corpus), len(words)))
-        stages = plan_stages(config, corpus, tokens, images, views=() if head is None else VIEWS)
+        stages = plan_stages(config, corpus, tokens, images, aligned=head is not None)
         facts = {
             "fingerprint": corpus.fingerprint(),
             "weights": assets_hash(config.model),

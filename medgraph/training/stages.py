@@ -48,7 +48,7 @@ class Stage:
 
 
 def plan_stages(
-    config: ExperimentConfig, corpus: Corpus, tokens: Tokens, images: ImageCache, views: tuple[str, ...]
+    config: ExperimentConfig, corpus: Corpus, tokens: Tokens, images: ImageCache, aligned: bool
 ) -> dict[str, Stage]:
     """All stages with their data and length, checked before the first one trains."""
     stages = {}
@@ -57,7 +57,7 @@ def plan_stages(
         assert stage.batch_size is not None
         data = CorpusDataModule(
             corpus, SPLIT[name], tokens, images, stage.batch_size, config.seed,
-            views=views if stage.alpha > 0 else (), extended_lm=stage.extended_lm,
+            views=tuple(stage.views) if aligned and stage.alpha > 0 else (), extended_lm=stage.extended_lm,
             num_workers=config.trainer.num_workers, eval_batch_size=config.eval.batch_size,
             changes=config.data.augment,
         )  # fmt: skip
