@@ -83,6 +83,7 @@ def flat(mapping: dict, prefix: str = "") -> dict[str, object]:
         ("stage2.train=projector, llm", "stage2.train", ["projector", "llm"]),
         ("stage2.train=llm", "stage2.train", ["llm"]),
         ("stage2={steps: 5}", "stage2.steps", 5),
+        ("stage2.views=answer", "stage2.views", ["answer"]),
         ("model.vision=openai/clip-vit-base-patch32", "model.vision", "openai/clip-vit-base-patch32"),
         ("model.vision_layer=-3", "model.vision_layer", -3),
         ("alignment.k=2", "alignment.k", 2),
@@ -270,6 +271,8 @@ def test_yaml_round_trip(experiment, write, argv):
         ("alignment.k=0", "alignment=exgra: "),
         ("stage2.alpha=0", "alignment=exgra has no effect while every alpha is 0; add stage2.alpha=1"),
         ("stage2.queue=-1", "stage2.queue=-1: expected 0 or more"),
+        ("stage2.views=", "stage2.views=[]: expected one or both of answer, extended"),
+        ("stage2.views=answer,long", "stage2.views=['answer', 'long']: expected one or both of answer, extended"),
         ("stage3.queue=8", "stage3.queue=8 has no effect while stage3.alpha is 0; leave it out"),
         # files
         ("config=no.yaml", "config=no.yaml: no such file"),

@@ -91,13 +91,25 @@ class StudyPlan:
     families: Sequence[Family] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class StudyOptions:
+    """What `run_study` takes besides overrides."""
+
+    seeds: int = 3
+    workers: int = 2
+    screening_seeds: int = 2
+    save_reference: bool = False
+    arms: tuple[str, ...] = ()
+
+
 def run_study(plan: StudyPlan, argv: Sequence[str], console: Console | None = None) -> Study:
     """Run what is not done yet, compare, and write the report.
 
     Args:
         plan: arms and their reference.
         argv: ``seeds=3`` (0, 1, 2), ``workers=2`` (runs at a time), ``screening_seeds=2`` (1000, 1001),
-            ``save_reference=true``, and overrides for every arm.
+            ``save_reference=true``, ``arms=a,b`` (these and the reference; others can follow later), and overrides
+            for every arm.
         console: where progress goes.
 
     Raises:
@@ -110,9 +122,10 @@ def run_study(plan: StudyPlan, argv: Sequence[str], console: Console | None = No
     options, overrides = _split_options(argv)
     folder = _folder(plan, overrides)
     console.print(f"[bold]{plan.name}[/bold]  {folder}")
-    chosen, notes = _screen(plan.families, overrides, folder, options, console)
-    arms, seeds = [*plan.arms, *chosen], range(options["seeds"])
-    run_jobs(_jobs(arms, overrides, seeds, folder), options["workers"], console)
+    named, families = _select(plan, options.arms)
+    chosen, notes = _screen(families, overrides, folder, options, console)
+    arms, seeds = [*named, *chosen], range(options.seeds)
+    run_jobs(_jobs(arms, overrides, seeds, folder), options.workers, console)
     runs = [read_run(folder / arm.name / f"seed-{seed}", arm.name, seed) for arm in arms for seed in seeds]
     study = compare_arms(runs, plan.reference)
     console.print(terminal_study_table(study))
@@ -120,24 +133,34 @@ def run_study(plan: StudyPlan, argv: Sequence[str], console: Console | None = No
         console.print(f"{arm_name}: {plateau.sentence}")
     report = write_study_report(folder, runs, plan.reference, plan.full_data, plan.title, [*plan.notes, *notes])
     console.print(f"report: {report}")
-    if options["save_reference"] and plan.save is not None:
+    if options.save_reference and plan.save is not None:
         facts = read_json(folder / plan.reference / "seed-0" / "data.json")
         save_reference(study, plan.save, {key: facts[key] for key in ("weights", "tests")})
         console.print(f"reference results: {plan.save}")
     return study
 
 
+def _select(plan: StudyPlan, wanted: Sequence[str]) -> tuple[list[Arm], list[Family]]:
+    """The arms and families with these names, and the reference; all of them where none are named."""
+    known = [method.name for method in (*plan.arms, *plan.families)]
+    for name in wanted:
+        if name not in known:
+            raise ConfigError(f"arms={name}: no such arm; known: {', '.join(known)}")
+    kept = {*wanted, plan.reference} if wanted else set(known)
+    return [arm for arm in plan.arms if arm.name in kept], [f for f in plan.families if f.name in kept]
+
+
 def _screen(
-    families: Sequence[Family], overrides: Sequence[str], folder: Path, options: dict[str, int], console: Console
+    families: Sequence[Family], overrides: Sequence[str], folder: Path, options: StudyOptions, console: Console
 ) -> tuple[list[Arm], list[str]]:
     """Choose a setting of every family on validation; returns arms under the families' names, and sentences."""
     if not families:
         return [], []
     folder = folder / "screening"
-    seeds = range(FIRST_SEED, FIRST_SEED + options["screening_seeds"])
+    seeds = range(FIRST_SEED, FIRST_SEED + options.screening_seeds)
     only = [*overrides, *VALIDATION_ONLY]
     settings = [arm for family in families for arm in family.settings]
-    run_jobs(_jobs(settings, only, seeds, folder), options["workers"], console)
+    run_jobs(_jobs(settings, only, seeds, folder), options.workers, console)
     runs = {arm.name: [folder / arm.name / f"seed-{seed}" for seed in seeds] for arm in settings}
     choices, arms = zip(*(choose(family, runs) for family in families), strict=True)
     save_choices(choices, folder / "choices.json")
@@ -200,21 +223,27 @@ def save_reference(study: Study, file: Path, measured_on: dict[str, Any]) -> Non
     file.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
 
 
-def _split_options(argv: Sequence[str]) -> tuple[dict[str, int], list[str]]:
+def _split_options(argv: Sequence[str]) -> tuple[StudyOptions, list[str]]:
     """Options of the study itself, and the rest."""
-    options, rest = {"seeds": 3, "workers": 2, "screening_seeds": 2, "save_reference": 0}, []
+    options: dict[str, Any] = {}
+    rest = []
     for argument in argv:
         key, _, value = argument.lstrip("-").partition("=")
         if key == "seed":
             raise ConfigError("seed: a study runs several; use seeds=N for the seeds 0 to N-1")
-        if key not in options:
+        if key == "arms":
+            options[key] = tuple(name.strip() for name in value.strip("[]").split(",") if name.strip())
+        elif key == "save_reference":
+            if value.lower() not in ("true", "false"):
+                raise ConfigError(f"{argument}: expected true or false")
+            options[key] = value.lower() == "true"
+        elif key in ("seeds", "workers", "screening_seeds"):
+            if not value.isdecimal() or int(value) < 1:
+                raise ConfigError(f"{argument}: expected at least 1")
+            options[key] = int(value)
+        else:
             rest.append(argument)
-            continue
-        number = {"true": "1", "false": "0"}.get(value.lower(), value)
-        if not number.isdecimal() or (key != "save_reference" and int(number) < 1):
-            raise ConfigError(f"{argument}: expected {'true or false' if key == 'save_reference' else 'at least 1'}")
-        options[key] = int(number)
-    return options, rest
+    return StudyOptions(**options), rest
 
 
 def _folder(plan: StudyPlan, overrides: Sequence[str]) -> Path:

@@ -46,12 +46,33 @@ def test_a_study_runs_every_arm_and_seed_and_compares_them(plan, tmp_path):
 @pytest.mark.parametrize(
     ("argument", "message"),
     [("seed=3", "use seeds=N"), ("seeds=0", "at least 1"), ("workers=two", "at least 1"),
-     ("aligment.k=3", "unknown key"), ("save_reference=maybe", "true or false")],
+     ("aligment.k=3", "unknown key"), ("save_reference=maybe", "true or false"),
+     ("arms=plain,fast", "arms=fast: no such arm; known: plain, slower")],
 )  # fmt: skip
 def test_mistakes_are_found_before_anything_starts(plan, tmp_path, argument, message):
     with pytest.raises(ConfigError, match=message):
         run_study(plan, [f"run.root={tmp_path / 'runs'}", argument], quiet())
     assert not (tmp_path / "runs").exists()
+
+
+def test_named_arms_run_beside_the_reference_and_in_the_same_folder(plan, tmp_path, monkeypatch):
+    started = []
+
+    class Enough(Exception):
+        pass
+
+    def note(jobs, workers, console):
+        started.append([str(job.done.relative_to(tmp_path)) for job in jobs])
+        raise Enough
+
+    monkeypatch.setattr("medgraph.training.study.run_jobs", note)
+    for wanted in (["arms=slower"], []):
+        with pytest.raises(Enough):
+            run_study(plan, [f"run.root={tmp_path}", "seeds=1", *wanted], quiet())
+    assert started[0] == started[1]
+    with pytest.raises(Enough):
+        run_study(plan, [f"run.root={tmp_path}", "seeds=1", "arms=plain"], quiet())
+    assert started[2] == started[0][:1]
 
 
 def job(tmp_path, name, code):
