@@ -6,21 +6,7 @@ from medgraph.config import ModelConfig, model_config
 from medgraph.data.collate import Tokens, collate_conversations, collate_questions
 from medgraph.data.loading import ConversationDataset, ImageCache
 from medgraph.models.build import assets, build_model, fertility, move_embeddings, tiny_llm
-from medgraph.models.projector import build_projector
 from medgraph.models.tokenizer import count_words, load_packaged_tokenizer, load_tokenizer, train_tokenizer
-
-
-@pytest.mark.parametrize(("kind", "linears"), [("linear", 1), ("mlp2x_gelu", 2), ("mlp3x_gelu", 3)])
-def test_projectors_map_widths(kind, linears):
-    projector = build_projector(kind, 8, 16)
-    assert projector(torch.zeros(2, 5, 8)).shape == (2, 5, 16)
-    assert sum(isinstance(module, torch.nn.Linear) for module in projector) == linears
-
-
-@pytest.mark.parametrize("kind", ["mlp0x_gelu", "mlp", "mlpx_gelu", "conv"])
-def test_other_projectors_are_refused(kind):
-    with pytest.raises(ValueError, match=f"model.projector={kind}"):
-        build_projector(kind, 8, 16)
 
 
 def test_a_trained_tokenizer_encodes_any_text():
