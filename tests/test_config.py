@@ -254,8 +254,7 @@ def test_yaml_round_trip(experiment, write, argv):
         ("eval.splits=[]", "eval.splits is empty: expected splits out of val, test, ood"),
         ("trainer.threads=0", "trainer.threads=0: expected at least 1"),
         ("stage2.train=", "stage2.train is empty; to leave a stage out set stage2.steps=0"),
-        ("trainer.devices=2", "a run uses one device so far"),
-        ("trainer.devices=auto", "a run uses one device so far"),
+        ("trainer.sharded_checkpoints=true", "trainer.strategy=auto has no shards"),
         ("trainer.devices=0", "trainer.devices=0: expected at least 1, or auto"),
         ("trainer.devices=two", "trainer.devices=two: expected at least 1, or auto"),
         ("name=a/b", "name=a/b: expected a folder name"),
@@ -407,6 +406,11 @@ def test_a_head_that_breaks_the_convention(user_package, name):
         head_config(f"{user_package}.{name}")
 
 
+def test_classic_fsdp_is_refused_on_the_cpu(experiment):
+    with pytest.raises(ConfigError, match="fsdp1: classic FSDP needs GPUs"):
+        parse(experiment, ["trainer.strategy=fsdp1", "trainer.accelerator=cpu"])
+
+
 # identity
 
 
@@ -415,6 +419,16 @@ def test_the_hash_is_what_is_computed_and_not_where_or_how_it_is_shown(experimen
     other = ["seed=1", "data.fraction=0.2", "alignment.k=2", "stage2.alpha=2", "trainer.precision=bf16-mixed"]
     assert {config_hash(parse(experiment, [argument])) for argument in same} == {config_hash(experiment)}
     assert len({config_hash(parse(experiment, [argument])) for argument in other} | {config_hash(experiment)}) == 6
+
+
+def test_the_hash_has_the_batch_of_all_devices(experiment):
+    def hashed(*arguments):
+        return config_hash(parse(experiment, arguments))
+
+    alone = hashed("stage2.batch_size=8")
+    assert hashed("stage2.batch_size=4", "trainer.devices=2", "trainer.strategy=fsdp") == alone
+    assert hashed("stage2.batch_size=2", "trainer.devices=2", "trainer.num_nodes=2") == alone
+    assert hashed("stage2.batch_size=8", "trainer.devices=2") != alone
 
 
 def test_run_dir(experiment):

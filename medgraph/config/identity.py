@@ -11,7 +11,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from medgraph.config.schema import ExperimentConfig
+from medgraph.config.schema import STAGES, ExperimentConfig
 
 
 def to_dict(config: Any) -> dict[str, Any]:
@@ -25,14 +25,23 @@ def to_yaml(config: ExperimentConfig) -> str:
 
 
 def identity(content: Mapping[str, Any]) -> dict[str, Any]:
-    """The part of a configuration that says what is computed: not where it is stored, nor threads or progress display.
+    """The part of a configuration that says what is computed: not where it is stored, nor by how many devices.
+
+    What counts of a batch is its size over all devices.
 
     Args:
         content: a whole configuration as plain values.
     """
-    trainer = {key: content["trainer"][key] for key in ("precision", "strategy", "devices", "num_nodes")}
-    data = {key: value for key, value in content["data"].items() if key != "cache"}
-    return {**{key: value for key, value in content.items() if key != "run"}, "data": data, "trainer": trainer}
+    trainer = content["trainer"]
+    devices = 1 if trainer["devices"] == "auto" else trainer["devices"] * trainer["num_nodes"]
+    sizes = {name: content[name]["batch_size"] for name in STAGES}
+    stages = {name: {**content[name], "batch_size": size and size * devices} for name, size in sizes.items()}
+    return {
+        **{key: value for key, value in content.items() if key != "run"},
+        "data": {key: value for key, value in content["data"].items() if key != "cache"},
+        "trainer": {"precision": trainer["precision"]},
+        **stages,
+    }
 
 
 def config_hash(config: ExperimentConfig) -> str:

@@ -23,6 +23,10 @@ class ModelConfig:
     """`tiny`, or a Hugging Face vision tower by hub name or local path."""
     llm: str = "tiny"
     """`tiny`, or a Hugging Face causal language model by hub name or local path."""
+    vlm: str | None = None
+    """A whole Hugging Face image-text-to-text model by hub name or local path, instead of tower and language model."""
+    image_size: int | None = None
+    """Side of the images in pixels, for a `vlm` that takes any; None: 448, or the nearest that its processor allows."""
     weights: Literal["pretrained", "random"] = "pretrained"
     """`random` keeps the architecture and drops the weights."""
     connector: Literal["none", "sti", "sci", "dci"] = "none"
@@ -89,10 +93,17 @@ class TrainerConfig:
     """Number of devices, or `auto`."""
     num_nodes: int = 1
     """Machines."""
-    strategy: str = "auto"
-    """`auto`, `ddp`, …"""
+    strategy: Literal["auto", "ddp", "fsdp", "fsdp1"] = "auto"
+    """On several devices: copies (`ddp`, also `auto`) or shards of one model: `fsdp` (FSDP2), `fsdp1` (classic, GPUs)."""
+    sharded_checkpoints: bool = False
+    """With fsdp: every device writes its part of a checkpoint, a folder, instead of one file by the first."""
     precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed", "bf16-true"] = "auto"
     """`auto`: bf16-mixed where the accelerator has it, else 32-true."""
+    checkpointing: Literal["none", "selective", "full"] = "none"
+    """What transformer blocks compute again in backward instead of keeping it: `full` everything, `selective` all but
+    matrix products and attention."""
+    compile: bool = False
+    """Compile the transformer blocks for training."""
     threads: int = 1
     """torch threads of one process on the CPU."""
     num_workers: int = 0

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from medgraph.config.errors import ConfigError
-from medgraph.config.schema import STAGES, VIEWS, ExperimentConfig
+from medgraph.config.schema import STAGES, VIEWS, ExperimentConfig, TrainerConfig
 from medgraph.config.sources import SPLITS, FilesConfig, MixtureConfig
 
 if TYPE_CHECKING:
@@ -97,11 +97,20 @@ def validate(config: ExperimentConfig) -> None:
             raise ConfigError(f"eval.splits={split}: expected splits out of {', '.join(ANSWERED)}")
     if not config.eval.splits:
         raise ConfigError(f"eval.splits is empty: expected splits out of {', '.join(ANSWERED)}")
-    if config.trainer.devices != 1 or config.trainer.num_nodes != 1:
-        raise ConfigError(f"trainer.devices={config.trainer.devices} trainer.num_nodes={config.trainer.num_nodes}: "
-                          "a run uses one device so far")  # fmt: skip
+    _check_strategy(config.trainer)
+    if config.trainer.compile and config.trainer.checkpointing == "selective":
+        raise ConfigError("trainer.checkpointing=selective: compiled blocks choose by themselves what they compute "
+                          "again; use none or full with trainer.compile=true")  # fmt: skip
     _check_corruptions(config.eval.corruptions)
     _check_alignment(config)
+
+
+def _check_strategy(trainer: TrainerConfig) -> None:
+    if trainer.strategy == "fsdp1" and trainer.accelerator == "cpu":
+        raise ConfigError("trainer.strategy=fsdp1: classic FSDP needs GPUs; use trainer.strategy=fsdp on the CPU")
+    if trainer.sharded_checkpoints and not trainer.strategy.startswith("fsdp"):
+        raise ConfigError(f"trainer.sharded_checkpoints=true: trainer.strategy={trainer.strategy} has no shards; use "
+                          "trainer.strategy=fsdp")  # fmt: skip
 
 
 def _check_range(key: str, value: Any) -> None:

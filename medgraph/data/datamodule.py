@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import lightning as L
+import torch
 from torch.utils.data import DataLoader
 
 from medgraph.config import FilesConfig, data_config
@@ -17,7 +18,14 @@ from medgraph.config.validation import check_root
 from medgraph.data import build_corpus
 from medgraph.data.collate import Tokens, collate_conversations, collate_questions
 from medgraph.data.errors import DataError
-from medgraph.data.loading import ConversationDataset, EpochSampler, ImageCache, QuestionDataset, ShareSampler
+from medgraph.data.loading import (
+    ConversationDataset,
+    EpochSampler,
+    ImageCache,
+    QuestionDataset,
+    ShareSampler,
+    leave_signals,
+)
 from medgraph.data.records import Corpus, Image, Record, take_questions
 
 
@@ -81,17 +89,19 @@ class CorpusDataModule(L.LightningDataModule):
                 collate_conversations, tokens=self.tokens, views=self.views, extended_lm=self.extended_lm
             ),
             num_workers=self.num_workers,
+            worker_init_fn=leave_signals,
+            generator=torch.Generator(),
             persistent_workers=self.num_workers > 0,
         )
 
     def val_dataloader(self) -> DataLoader[Any]:
-        """Questions of the validation split."""
-        return question_loader(self.validation, self.images, self.tokens, self.eval_batch_size, shared=True)
+        """Questions of the validation split; of several ranks, some may repeat one, so that all have equally many."""
+        return question_loader(self.validation, self.images, self.tokens, self.eval_batch_size, "evenly")
 
     def test_dataloader(self) -> list[DataLoader[Any]]:
         """All questions of ``test`` and of ``ood``, each where there are any."""
         return [
-            question_loader(list(records), self.images, self.tokens, self.eval_batch_size, shared=True)
+            question_loader(list(records), self.images, self.tokens, self.eval_batch_size, "exactly")
             for name in ("test", "ood")
             if (records := self.corpus.splits.get(name))
         ]
@@ -262,7 +272,7 @@ def question_loader(
     images: Callable[[str], Image] | None,
     tokens: Tokens,
     batch_size: int,
-    shared: bool = False,
+    share: Literal["all", "exactly", "evenly"] = "all",
 ) -> DataLoader[Any]:
     """Batches of single questions in order; None for images asks without them.
 
@@ -271,12 +281,14 @@ def question_loader(
         images: loads an image.
         tokens: tokenizer and sizes of the model.
         batch_size: questions a batch.
-        shared: each rank asks its share: together all questions, none of them twice.
+        share: each rank asks ``all`` questions, or its share: ``exactly`` has each question once over all ranks,
+            ``evenly`` has equally many a rank, for which one may come twice.
     """
     dataset = QuestionDataset(records, images)
     return DataLoader(
         dataset,
         batch_size=batch_size,
-        sampler=ShareSampler(len(dataset)) if shared else None,
+        sampler=None if share == "all" else ShareSampler(len(dataset), even=share == "evenly"),
         collate_fn=partial(collate_questions, tokens=tokens),
+        generator=torch.Generator(),  # or every pass would take a number from the global one
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Collection, Iterator, Sequence
 from itertools import pairwise
 
@@ -102,6 +103,12 @@ class QuestionDataset(Dataset[tuple[Image | None, Record]]):
         return (None if self.images is None else self.images(record.image)), record
 
 
+def leave_signals(worker: int) -> None:
+    """Make a loader process deaf to what is sent to all processes of a job: the main process decides when to stop."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
+        signal.signal(number, signal.SIG_IGN)
+
+
 def rank_and_ranks() -> tuple[int, int]:
     """Rank of this process and their number; (0, 1) without a process group."""
     return (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
@@ -112,11 +119,15 @@ class ShareSampler(Sampler[int]):
 
     Args:
         size: samples in the data set.
+        even: fill the shares up to one length with a sample of another rank, for strategies whose ranks must take
+            equally many steps; whoever counts must then leave out what comes twice.
     """
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, even: bool = False) -> None:
         rank, ranks = rank_and_ranks()
-        self.mine = range(rank, size, ranks)
+        self.mine = [*range(rank, size, ranks)]
+        if even and len(self.mine) < -(-size // ranks):
+            self.mine.append(0)
 
     def __len__(self) -> int:
         return len(self.mine)
@@ -128,7 +139,8 @@ class ShareSampler(Sampler[int]):
 class EpochSampler(Sampler[Key]):
     """Shuffle by (seed, epoch), share evenly over ranks, and start where a checkpoint left off.
 
-    Skipped batches are never decoded.
+    Skipped batches are never decoded. Rank by rank, the batches of a step are the batch of a single process that takes
+    them all at once.
 
     Every rank gets the same number of samples: the epoch's tail that does not fill a batch on all ranks is left out
     (and is in other epochs' heads), because graphs of different sizes would change the loss.
@@ -164,6 +176,7 @@ class EpochSampler(Sampler[Key]):
 
     def __iter__(self) -> Iterator[Key]:
         order = np.random.default_rng((self.seed, self.epoch)).permutation(self.size)
-        mine = order[self.rank : self.num_batches * self.batch_size * self.ranks : self.ranks]
-        skip, self._skip = self._skip * self.batch_size, 0
-        return iter([(self.epoch, int(index)) for index in mine[skip:]])
+        steps = order[: self.num_batches * self.batch_size * self.ranks].reshape(-1, self.ranks, self.batch_size)
+        mine = steps[self._skip :, self.rank].flatten()
+        self._skip = 0
+        return iter([(self.epoch, int(index)) for index in mine])

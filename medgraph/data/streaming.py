@@ -154,7 +154,7 @@ class StreamDataModule(L.LightningDataModule):
             return []
         records = take_questions(self.validation.splits["val"], self.val_limit)
         return question_loader(
-            records, ImageCache(self.validation, self.stream.side), self.tokens, self.eval_batch_size, shared=True
+            records, ImageCache(self.validation, self.stream.side), self.tokens, self.eval_batch_size, "evenly"
         )
 
     def state_dict(self) -> dict[str, Any]:

@@ -88,6 +88,13 @@ def test_ranks_train_on_different_samples_and_on_equally_many(on_ranks, ranks):
     assert epochs == set(range(25))
 
 
+def test_the_batches_of_a_step_are_the_batch_of_one_process(on_ranks):
+    whole = on_ranks(1, lambda: list(EpochSampler(25, 6, seed=0)))[0]
+    shares = on_ranks(3, lambda: list(EpochSampler(25, 2, seed=0)))
+    steps = range(0, len(shares[0]), 2)
+    assert [key for start in steps for share in shares for key in share[start : start + 2]] == whole
+
+
 @pytest.mark.parametrize("ranks", [1, 2, 3])
 def test_ranks_resume_behind_what_all_of_them_have_trained_on(on_ranks, ranks):
     whole = on_ranks(ranks, lambda: list(EpochSampler(50, 2, seed=0)))
@@ -100,6 +107,9 @@ def test_ranks_evaluate_everything_once(on_ranks, size, ranks):
     shares = on_ranks(ranks, lambda: list(ShareSampler(size)))
     assert sorted(index for share in shares for index in share) == list(range(size))
     assert on_ranks(ranks, lambda: len(ShareSampler(size))) == [len(share) for share in shares]
+    even = on_ranks(ranks, lambda: list(ShareSampler(size, even=True)))
+    assert {len(share) for share in even} == {-(-size // ranks)}
+    assert {index for share in even for index in share} == set(range(size))
 
 
 @pytest.fixture
