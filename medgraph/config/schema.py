@@ -94,7 +94,7 @@ class TrainerConfig:
     num_nodes: int = 1
     """Machines."""
     strategy: Literal["auto", "ddp", "fsdp", "fsdp1"] = "auto"
-    """On several devices: copies (`ddp`, also `auto`) or shards of one model: `fsdp` (FSDP2), `fsdp1` (classic, GPUs)."""
+    """Several devices hold copies (`ddp`, also `auto`) or shards: `fsdp` (FSDP2), `fsdp1` (classic; GPUs)."""
     sharded_checkpoints: bool = False
     """With fsdp: every device writes its part of a checkpoint, a folder, instead of one file by the first."""
     precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed", "bf16-true"] = "auto"

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from medgraph.config.errors import ConfigError
-from medgraph.config.schema import STAGES, VIEWS, ExperimentConfig, TrainerConfig
+from medgraph.config.schema import STAGES, VIEWS, ExperimentConfig, ModelConfig, TrainerConfig
 from medgraph.config.sources import SPLITS, FilesConfig, MixtureConfig
 
 if TYPE_CHECKING:
@@ -101,6 +101,7 @@ def validate(config: ExperimentConfig) -> None:
     if config.trainer.compile and config.trainer.checkpointing == "selective":
         raise ConfigError("trainer.checkpointing=selective: compiled blocks choose by themselves what they compute "
                           "again; use none or full with trainer.compile=true")  # fmt: skip
+    _check_model(config.model)
     _check_corruptions(config.eval.corruptions)
     _check_alignment(config)
 
@@ -111,6 +112,19 @@ def _check_strategy(trainer: TrainerConfig) -> None:
     if trainer.sharded_checkpoints and not trainer.strategy.startswith("fsdp"):
         raise ConfigError(f"trainer.sharded_checkpoints=true: trainer.strategy={trainer.strategy} has no shards; use "
                           "trainer.strategy=fsdp")  # fmt: skip
+
+
+def _check_model(model: ModelConfig) -> None:
+    """A whole model has parts of its own; what would be ignored is refused."""
+    if model.vlm is None:
+        if model.image_size is not None:
+            raise ConfigError(f"model.image_size={model.image_size} is for model.vlm; the tower has a size of its own")
+        return
+    parts = ModelConfig()
+    for name in ("vision", "llm", "connector", "pool", "projector", "queries"):
+        value = getattr(model, name)
+        if value != getattr(parts, name):
+            raise ConfigError(f"model.{name}={value} has no effect beside model.vlm={model.vlm}; leave one of them out")
 
 
 def _check_range(key: str, value: Any) -> None:
