@@ -18,6 +18,13 @@ TERMINATED = 143
 """SIGTERM: 128 + 15. Schedulers that see it know that the job is not done."""
 
 
+class Terminated(SystemExit):
+    """A run ends because it was told to; everything needed to continue it is on the disk."""
+
+    def __init__(self) -> None:
+        super().__init__(TERMINATED)
+
+
 @contextmanager
 def user_errors(*mistakes: type[Exception]) -> Iterator[None]:
     """Turn what the user can act on, Ctrl-C and SIGTERM into one line on standard error and an exit code.
@@ -34,10 +41,8 @@ def user_errors(*mistakes: type[Exception]) -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         fail("interrupted; run the same command again to continue", INTERRUPTED)
-    except SystemExit as error:
-        if type(error).__name__ == "SIGTERMException":  # Lightning's, which would end with code 0
-            fail("terminated; run the same command again to continue", TERMINATED)
-        raise
+    except Terminated:
+        fail("terminated; run the same command again to continue", TERMINATED)
     except Exception as error:
         known = (str(error), USER_ERROR) if isinstance(error, mistakes) else _explain(error)
         if known is None:

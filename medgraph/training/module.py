@@ -8,7 +8,6 @@ from typing import Any
 import lightning as L
 import torch
 from torch import Tensor, nn
-from torchmetrics import MeanMetric
 
 from medgraph.alignment.clock import time_solves
 from medgraph.alignment.diagnostics import watch_gradients
@@ -60,24 +59,36 @@ class StageModule(L.LightningModule):
         self.memory = NodeMemory(stage.queue)
         self.node_gradients: dict[str, Tensor] = {}
         self.last_matches: Matches | None = None
-        self.val_accuracy = MeanMetric()
+        self.val_scores: dict[str, float] = {}
         self.strict_loading = False
         assert stage.train is not None
         vlm.set_trainable(stage.train)
 
-    def on_train_batch_start(self, batch: ConversationBatch, batch_idx: int) -> None:
-        """Log under the true step: Lightning's own count is one too high after an interrupt inside a batch."""
-        self.trainer.fit_loop.epoch_loop._batches_that_stepped = self.global_step
-        self.before_batch = self.changing_state()
+    def configure_model(self) -> None:
+        """Cut a copy of the model into shards, where the strategy has shards; `on_fit_end` takes its weights back."""
+        strategy = self.trainer.strategy
+        if self.whole is not None or not isinstance(strategy, ModelParallelStrategy | FSDPStrategy):
+            return
+        self.whole = (self.vlm, self.head)
+        self.vlm = light_copy(self.vlm)
+        self.head = None if self.head is None else light_copy(self.head)
+        if self.device_mesh is not None:
+            shard(self, self.vlm, self.device_mesh["data_parallel"])
 
-    def changing_state(self) -> dict[str, Any]:
-        """Everything besides the weights that a batch changes."""
-        random = {"noise": self.noise.get_state(), "torch": torch.get_rng_state()}
-        buffers: dict[str, Tensor] = {}
-        if self.head is not None:
-            stored = self.head.state_dict(prefix="head.")
-            buffers = {name: b.clone() for name, b in self.head.named_buffers(prefix="head") if name in stored}
-        return {"random": random, "memory": self.memory.state_dict(), "buffers": buffers}
+    def on_fit_end(self) -> None:
+        """Give the model that was handed in the weights that were trained."""
+        if self.whole is not None:
+            for trained, whole in zip((self.vlm, self.head), self.whole, strict=True):
+                if trained is not None:
+                    hand_back(trained, whole, self.trainer.strategy)
+
+    def on_train_batch_start(self, batch: ConversationBatch, batch_idx: int) -> None:
+        """Draw dropout by seed, batch and rank; log under the true step, which Lightning counts one too high after
+        resuming behind a validation.
+        """
+        self.trainer.fit_loop.epoch_loop._batches_that_stepped = self.global_step
+        drawn = (self.seed, trained_batches(self.trainer.datamodule), rank_and_ranks()[0])
+        torch.manual_seed(int(np.random.SeedSequence(drawn).generate_state(1)[0]))
 
     def training_step(self, batch: ConversationBatch, batch_idx: int) -> Tensor:
         """Loss of one batch.
@@ -94,7 +105,11 @@ class StageModule(L.LightningModule):
             {name: (tokens, image_tokens) for name, tokens in supervised.items()}
             | {name: (tokens, None) for name, tokens in texts.items()}
         )
-        terms = {name: self.vlm.lm_loss(hidden[name], tokens) for name, tokens in supervised.items()}
+        weights = mean_weights(torch.stack([_num_supervised(tokens) for tokens in supervised.values()]))
+        terms = {
+            name: weight * self.vlm.lm_loss(hidden[name], tokens)
+            for (name, tokens), weight in zip(supervised.items(), weights, strict=True)
+        }
         loss = torch.stack(list(terms.values())).sum()
         if self.head is not None:
             nodes = {
@@ -104,16 +119,24 @@ class StageModule(L.LightningModule):
             loss = loss + self.stage.alpha * align.loss
             terms["align"] = align.loss
             terms |= {f"align/{name}": value for name, value in align.terms.items()}
-        if not torch.isfinite(loss):
-            bad = next((name for name, value in terms.items() if not torch.isfinite(value).all()), "loss")
-            raise FloatingPointError(
-                f"step {self.global_step}: train/{bad} is not finite for records {batch.ids}; lower "
-                "the learning rate or use trainer.precision=32-true. The last checkpoint is kept."
-            )
-        values = {"loss": loss, "lr": torch.tensor(self.optimizers().param_groups[0]["lr"]), **terms}  # type: ignore[union-attr]
+        means = mean_over_ranks(torch.stack([loss, *(terms[name] for name in supervised)]).detach())
+        if not torch.isfinite(means[0]):
+            raise FloatingPointError(self._complaint(terms, batch))
+        values = terms | dict(zip(("loss", *supervised), means, strict=True))
+        values["lr"] = torch.tensor(self.optimizers().param_groups[0]["lr"])  # type: ignore[union-attr]
         self.log_dict({f"train/{name}": value.detach() for name, value in values.items()}, batch_size=len(batch.ids))
-        self.log("loss", loss.detach(), prog_bar=True, logger=False, batch_size=len(batch.ids))
+        self.log("loss", means[0], prog_bar=True, logger=False, batch_size=len(batch.ids))
         return loss
+
+    def _complaint(self, terms: dict[str, Tensor], batch: ConversationBatch) -> str:
+        """Name the first term that is not finite, and the records of the ranks where it is not; the same on all."""
+        bad = next((name for name, value in terms.items() if not torch.isfinite(value).all()), None)
+        found = [(name, ids) for name, ids in gather((bad, batch.ids)) if name is not None]
+        name, records = (found[0][0], [ids for name, ids in found if name == found[0][0]]) if found else ("loss", [])
+        return (
+            f"step {self.global_step}: train/{name} is not finite for records {sum(records, [])}; lower "
+            "the learning rate or use trainer.precision=32-true. The last checkpoint is kept."
+        )
 
     def align(
         self, head: AlignmentHead, images: NodeSet, texts: dict[str, NodeSet], batch: ConversationBatch
@@ -123,6 +146,8 @@ class StageModule(L.LightningModule):
         everyone = global_batch(nodes, head.uses_tokens)
         with time_solves() as clock:
             output = head(self.memory.extend(everyone))
+        # batches that leave a parameter out must not surprise strategies that wait for its gradient
+        output.loss = output.loss + 0.0 * sum(p.sum() for p in head.parameters() if p.requires_grad)
         if clock.seconds:
             output.terms["solver_seconds"] = torch.tensor(clock.seconds)
         self.node_gradients = watch_gradients(nodes, output.loss)
@@ -130,17 +155,26 @@ class StageModule(L.LightningModule):
         return output
 
     def on_after_backward(self) -> None:
-        """Log what the alignment loss sends to the nodes."""
-        norms = {f"train/align/grad_norm/{name}": norm for name, norm in self.node_gradients.items()}
-        self.log_dict(norms, batch_size=1)
+        """Log what the alignment loss sends to the nodes of all ranks, each of which is sent W times as much."""
+        if self.node_gradients:
+            names = sorted(self.node_gradients)
+            squares = mean_over_ranks(torch.stack([self.node_gradients[name] for name in names]).square())
+            norms = (squares / rank_and_ranks()[1]).sqrt()
+            self.log_dict({f"train/align/grad_norm/{n}": v for n, v in zip(names, norms, strict=True)}, batch_size=1)
 
     def validation_step(self, batch: QuestionBatch, batch_idx: int) -> dict[str, list[str]]:
         """Answer validation questions and score them strictly; callbacks get the answers."""
         answers = self.vlm.generate(batch, self.max_new_tokens)
         for record, answer in zip(batch.records, answers, strict=True):
-            self.val_accuracy.update(strict_score(record.answer, answer, record.answer_type, record.options))
-        self.log("val/accuracy", self.val_accuracy, prog_bar=True, batch_size=len(batch.records))
+            self.val_scores[record.id] = strict_score(record.answer, answer, record.answer_type, record.options)
         return {"answers": answers}
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the mean over all questions, each of which counts once however many ranks have answered it."""
+        scores = {question: score for part in gather(self.val_scores) for question, score in part.items()}
+        self.val_scores = {}
+        if scores:
+            self.log("val/accuracy", sum(scores.values()) / len(scores), prog_bar=True, batch_size=1)
 
     def configure_optimizers(self) -> Any:
         """AdamW with decay on matrices only; linear warm-up and cosine decay to zero over the stage."""
@@ -162,22 +196,17 @@ class StageModule(L.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Leave out what is frozen, keep what batches change: as it was before a batch that is cut off."""
+        """Leave out what is frozen, keep remembered nodes and random states."""
         named = self.named_parameters(remove_duplicate=False)  # tied weights have two names
         frozen = {name for name, parameter in named if not parameter.requires_grad}
         checkpoint["state_dict"] = {k: v for k, v in checkpoint["state_dict"].items() if k not in frozen}
-        progress: Any = self.trainer.fit_loop.epoch_loop.batch_progress.current
-        state = self.before_batch if progress.started > progress.processed else self.changing_state()
-        checkpoint["state_dict"] |= state["buffers"]
-        checkpoint |= {name: state[name] for name in ("random", "memory")}
+        checkpoint["noise"] = self.noise.get_state()
+        checkpoint["memory"] = self.memory.state_dict()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Restore remembered nodes and random states; an interrupted validation starts again from its first batch."""
-        validation = checkpoint["loops"]["fit_loop"]["epoch_loop.val_loop.batch_progress"]
-        validation["current"] = dict.fromkeys(validation["current"], 0)
+        """Restore remembered nodes and random states."""
         self.memory.load_state_dict(checkpoint["memory"])
-        self.noise.set_state(checkpoint["random"]["noise"])
-        torch.set_rng_state(checkpoint["random"]["torch"])
+        self.noise.set_state(checkpoint["noise"])
 
 
 def trained_state(model: nn.Module, parts: set[str]) -> dict[str, Tensor]:

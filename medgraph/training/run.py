@@ -40,6 +40,7 @@ from medgraph.evaluation.results import Results
 from medgraph.models.build import assets_hash, build_model
 from medgraph.models.tokenizer import count_words
 from medgraph.training.evaluate import evaluate, reported_questions
+from medgraph.training.interrupts import Interrupts
 from medgraph.training.logging import quiet, write_csv
 from medgraph.training.predict import write_samples
 from medgraph.training.recipes import resolve
@@ -96,7 +97,7 @@ def run(
     config = dataclasses.replace(config, trainer=dataclasses.replace(config.trainer, precision=precision(config)))
     folder = run_dir(config)
     torch.set_num_threads(config.trainer.threads)
-    with claim(folder):
+    with claim(folder), Interrupts() as interrupts:
         write_identity(config, folder)
         L.seed_everything(config.seed, workers=True, verbose=False)
         corpus = corpus or build_corpus(config.data)
@@ -131,7 +132,7 @@ def run(
         longest = answer_tokens(corpus, config.eval.splits, tokens, config.eval.max_new_tokens)
         config = dataclasses.replace(config, eval=dataclasses.replace(config.eval, max_new_tokens=longest))
         vlm.tokenizer.save_pretrained(folder / "tokenizer")
-        train_stages(config, vlm, head, stages, folder, console)
+        train_stages(config, vlm, head, stages, folder, console, interrupts)
 
         start = time.perf_counter()
         with progress_bars(console, config.trainer.progress) as progress:

@@ -14,7 +14,6 @@ import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import RichModelSummary, RichProgressBar
 from lightning.pytorch.loggers import TensorBoardLogger
-from lightning.pytorch.utilities.exceptions import SIGTERMException
 from rich.console import Console
 from safetensors.torch import load_file, save_file
 
@@ -26,7 +25,8 @@ from medgraph.data.loading import ImageCache
 from medgraph.data.records import Corpus
 from medgraph.files import replacing
 from medgraph.models.medvlm import MedVLM
-from medgraph.training.checkpoint import AtomicCheckpointIO, checkpoint_callback, newest_checkpoint
+from medgraph.training.checkpoint import AtomicCheckpointIO, Checkpoints, newest_checkpoint, remove_checkpoints, step_of
+from medgraph.training.interrupts import Interrupts
 from medgraph.training.logging import MetricsLogger, Samples, Throughput
 from medgraph.training.matches import MatchWriter
 from medgraph.training.module import StageModule, trained_state
@@ -81,6 +81,7 @@ def train_stages(
     stages: dict[str, Stage],
     folder: Path,
     console: Console,
+    interrupts: Interrupts,
 ) -> None:
     """Train stage after stage, each from the weights of the one before; finished stages are loaded."""
     total = sum(stage.steps for stage in stages.values())
@@ -103,13 +104,14 @@ def train_stages(
             noise = len(STAGES) * config.seed + number
             module = StageModule(vlm, head, stage.config, stage.steps, noise, config.eval.max_new_tokens)
             logger = MetricsLogger(folder / "metrics.jsonl", name, offset)
-            totals = _fit(module, stage, logger, max(1, total // VALIDATIONS), config, folder / name, console)
+            totals = _fit(
+                module, stage, logger, max(1, total // VALIDATIONS), config, folder / name, console, interrupts
+            )
             _save_compute(folder / "compute.json", name, {"steps": stage.steps, **totals})
             if head is not None and stage.config.alpha > 0:
                 _save_tensors({key: value.detach().cpu() for key, value in head.state_dict().items()}, files["head"])
             _save_tensors(trained_state(vlm, parts), files["weights"])  # last: it marks the stage as finished
-            for checkpoint in files["weights"].parent.glob("step=*.ckpt"):  # only needed to resume inside the stage
-                checkpoint.unlink()
+            remove_checkpoints(folder / name)  # only needed to resume inside the stage
             seconds = time.perf_counter() - start
             console.print(f"{name}: {stage.steps} steps on {len(stage.data.dataset)} conversations in {seconds:.0f} s")
         offset += stage.steps
@@ -123,6 +125,7 @@ def _fit(
     config: ExperimentConfig,
     folder: Path,
     console: Console,
+    interrupts: Interrupts,
 ) -> dict[str, float]:
     options, name = config.trainer, folder.name
     throughput = Throughput()
@@ -135,26 +138,26 @@ def _fit(
         logger=[logger, tensorboard],
         log_every_n_steps=options.log_every, val_check_interval=validate_every * stage.config.accumulate,
         check_val_every_n_epoch=None,
-        num_sanity_val_steps=0, use_distributed_sampler=False, enable_progress_bar=progress,
+        num_sanity_val_steps=0, use_distributed_sampler=False, enable_progress_bar=progress, enable_checkpointing=False,
         plugins=[AtomicCheckpointIO()], enable_model_summary=False, default_root_dir=str(folder),
         callbacks=[
-            checkpoint_callback(folder, options.checkpoint_every), throughput, Samples(),
+            Checkpoints(folder, options.checkpoint_every, interrupts), throughput, Samples(),
             MatchWriter(folder.parent / "matches.json", name, stage.data.corpus),
             *([RichProgressBar(refresh_rate=5, leave=True), RichModelSummary(max_depth=2)] if progress else []),
         ],
     )  # fmt: skip
     checkpoint = newest_checkpoint(folder)
     if checkpoint is not None:
-        logger.forget_after(int(checkpoint.stem.partition("=")[2]))
+        logger.forget_after(step_of(checkpoint))
         console.print(f"{name}: resuming from {checkpoint.name}")
     else:
         logger.forget_after(0)
     try:
         trainer.fit(module, datamodule=stage.data, ckpt_path=checkpoint, weights_only=True)
-    except SIGTERMException:
+    except SystemExit as error:
+        if error.code == 1:  # how Lightning ends after Ctrl-C
+            raise KeyboardInterrupt from error
         raise
-    except SystemExit as error:  # how Lightning ends after Ctrl-C, once the checkpoint is written
-        raise KeyboardInterrupt from error
     return throughput.state_dict()
 
 

@@ -10,13 +10,9 @@ from pathlib import Path
 import pytest
 
 from medgraph.config import ConfigError
-from medgraph.console import user_errors
+from medgraph.console import Terminated, user_errors
 from medgraph.data.errors import DataError
 from medgraph.training.jobs import JobsFailedError
-
-
-class SIGTERMException(SystemExit):
-    pass
 
 
 @pytest.fixture(autouse=True)
@@ -48,7 +44,7 @@ def _program(monkeypatch):
         (FloatingPointError("train/loss is not\nfinite"), 1, "study.py: error: train/loss is not finite\n"),
         (JobsFailedError("2 of 3 runs failed"), 1, "study.py: error: 2 of 3 runs failed\n"),
         (KeyboardInterrupt(), 130, "study.py: interrupted; run the same command again to continue\n"),
-        (SIGTERMException(), 143, "study.py: terminated; run the same command again to continue\n"),
+        (Terminated(), 143, "study.py: terminated; run the same command again to continue\n"),
     ],
 )
 def test_what_the_user_can_act_on_is_one_line_and_a_code(error, code, line, capsys):
