@@ -58,19 +58,19 @@ def test_mistakes_are_found_before_anything_starts(plan, tmp_path, argument, mes
 def test_named_arms_run_beside_the_reference_and_in_the_same_folder(plan, tmp_path, monkeypatch):
     started = []
 
-    class Enough(Exception):
+    class EnoughError(Exception):
         pass
 
     def note(jobs, workers, console):
         started.append([str(job.done.relative_to(tmp_path)) for job in jobs])
-        raise Enough
+        raise EnoughError
 
     monkeypatch.setattr("medgraph.training.study.run_jobs", note)
     for wanted in (["arms=slower"], []):
-        with pytest.raises(Enough):
+        with pytest.raises(EnoughError):
             run_study(plan, [f"run.root={tmp_path}", "seeds=1", *wanted], quiet())
     assert started[0] == started[1]
-    with pytest.raises(Enough):
+    with pytest.raises(EnoughError):
         run_study(plan, [f"run.root={tmp_path}", "seeds=1", "arms=plain"], quiet())
     assert started[2] == started[0][:1]
 
