@@ -47,7 +47,7 @@ def packed_hidden_states(decoder: nn.Module, embeds: Sequence[Tensor], masks: Se
     kinds = [Kind(mask) for mask in masks]
     row = torch.cat([kind.take(x) for kind, x in zip(kinds, embeds, strict=True)]).unsqueeze(0)
     positions = torch.cat([kind.take(mask.cumsum(1) - 1) for kind, mask in zip(kinds, masks, strict=True)]).unsqueeze(0)
-    with _attention(decoder.config, NAME):
+    with attention_function(decoder.config, NAME):
         hidden = decoder(inputs_embeds=row, position_ids=positions, use_cache=False, kinds=kinds).last_hidden_state
     return _unpack(hidden[0], kinds)
 
@@ -107,7 +107,7 @@ def _unpack(row: Tensor, kinds: Sequence[Kind]) -> list[Tensor]:
 
 
 @contextmanager
-def _attention(config: Any, name: str) -> Iterator[None]:
+def attention_function(config: Any, name: str) -> Iterator[None]:
     """Let a model use an attention function inside a block."""
     before = config._attn_implementation
     config._attn_implementation = name

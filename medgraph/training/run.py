@@ -37,6 +37,7 @@ from medgraph.data.images import image_root
 from medgraph.data.loading import ImageCache
 from medgraph.data.records import Corpus
 from medgraph.evaluation.results import Results
+from medgraph.models.blocks import prepare_blocks
 from medgraph.models.build import assets_hash, build_model
 from medgraph.models.tokenizer import count_words
 from medgraph.training.evaluate import evaluate, reported_questions
@@ -103,6 +104,7 @@ def run(
         corpus = corpus or build_corpus(config.data)
         leaks = audit(corpus, image_root(corpus.load_image), near=False)
         vlm = build_model(config.model, corpus_texts(corpus))
+        prepare_blocks(vlm, config.trainer.checkpointing, config.trainer.compile)
         tokens = Tokens(vlm.tokenizer, vlm.num_image_tokens, config.model.max_length)
         if config.data.cache:
             corpus = cache_images(corpus, vlm.vision.image_size, cache_folder(config.data.cache))
