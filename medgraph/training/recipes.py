@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 
-from medgraph.config import ExperimentConfig, StageConfig
+from medgraph.config import DataConfig, ExperimentConfig, MixtureConfig, StageConfig
+from medgraph.config.mixture import mixture_parts
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,15 @@ PAPER = {
     "stage2": Recipe(batch_size=16, lr=2e-5, train=("projector", "llm"), epochs=3),
     "stage3": Recipe(batch_size=32, lr=4e-5, train=("projector", "llm"), epochs=15),
 }
+FINE_TUNING = {
+    # stage 3 by data set, without and with a dense connector; the release has two devices
+    ("vqa_rad", False): Recipe(batch_size=32, lr=4e-5, train=("projector", "llm"), epochs=15),
+    ("vqa_rad", True): Recipe(batch_size=32, lr=2e-5, train=("projector", "llm"), epochs=15),
+    ("slake", False): Recipe(batch_size=64, lr=4e-5, train=("projector", "llm"), epochs=15),
+    ("slake", True): Recipe(batch_size=64, lr=4e-5, train=("projector", "llm"), epochs=18),
+    ("path_vqa", False): Recipe(batch_size=32, lr=3e-5, train=("projector", "llm"), epochs=15),
+    ("path_vqa", True): Recipe(batch_size=32, lr=2e-5, train=("projector", "llm"), epochs=15),
+}
 TINY = {
     # a frozen self-supervised tower leaves nothing to learn from more images, so the tiny tower is trained too
     "stage1": Recipe(batch_size=32, lr=2e-3, train=("projector",), steps=40),
@@ -41,12 +51,22 @@ def resolve(config: ExperimentConfig) -> ExperimentConfig:
     differ in data and not in compute.
     """
     recipes = TINY if config.model.vision == config.model.llm == "tiny" else PAPER
+    if recipes is PAPER:
+        data_set = FINE_TUNING.get((_task_set(config.data), config.model.connector != "none"), PAPER["stage3"])
+        recipes = {**PAPER, "stage3": data_set}
     return dataclasses.replace(
         config,
         stage1=_fill(config.stage1, recipes["stage1"], config.data.fraction),
         stage2=_fill(config.stage2, recipes["stage2"], config.data.fraction),
         stage3=_fill(config.stage3, recipes["stage3"], 1.0),
     )
+
+
+def _task_set(data: DataConfig) -> str:
+    """Name of the source that stage 3 trains on."""
+    if isinstance(data, MixtureConfig):
+        return next((part.data.name for part in mixture_parts(data) if "task" in part.splits), "")
+    return data.name
 
 
 def _fill(stage: StageConfig, recipe: Recipe, fraction: float) -> StageConfig:
