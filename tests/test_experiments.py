@@ -12,7 +12,7 @@ from medgraph.evaluation.results import Results
 from medgraph.training.recipes import resolve
 
 FOLDER = Path(__file__).parents[1] / "experiments"
-STUDIES = ("data_efficiency", "does_graph_alignment_help", "pretrain_tiny")
+STUDIES = ("ablations", "data_efficiency", "does_graph_alignment_help", "pretrain_tiny")
 NAMES = sorted(file.stem for file in FOLDER.glob("*.py") if file.stem not in STUDIES)
 FAST = ("exgra_10pct", "llava_med_100pct")
 RUNS = [name if name in FAST else pytest.param(name, marks=pytest.mark.slow) for name in NAMES]
@@ -78,6 +78,21 @@ def test_all_arms_of_the_alignment_study_read_the_same_text_and_its_settings_dif
     assert lm_extended.stage2.steps == round(1.25 * others[0].stage2.steps)
     for config in others:
         assert dataclasses.replace(config, alignment=others[0].alignment) == others[0]
+
+
+def test_every_ablation_changes_what_it_says_and_nothing_else():
+    plan = runpy.run_path(str(FOLDER / "ablations.py"))["plan"]()
+    base = plan.arms[0].config(())
+    seen = set()
+    for arm in plan.arms[1:]:
+        config = arm.config(arm.arguments(()))
+        validate(config)
+        (override,) = arm.overrides
+        group = override.partition(".")[0]
+        assert dataclasses.replace(config, **{group: getattr(base, group)}) == base, arm.name
+        assert getattr(config, group) != getattr(base, group), arm.name
+        seen.add(override)
+    assert len(seen) == len(plan.arms) - 1
 
 
 def test_an_experiment_refuses_a_typo_in_one_line(tmp_path, monkeypatch, capsys):
