@@ -12,6 +12,7 @@ from lightning_app.commands_cg import cg
 from lightning_app.commands_data import data
 from lightning_app.commands_extend import extend
 from lightning_app.commands_judge import judge
+from lightning_app.commands_predict import ask, predict
 from medgraph.console import user_errors
 
 
@@ -153,6 +154,8 @@ def compare(
         show(render_comparison(comparison))
 
 
+app.command()(ask)
+app.command()(predict)
 app.command()(judge)
 app.command()(extend)
 

@@ -77,13 +77,14 @@ def assets_hash(config: ModelConfig) -> str | None:
     return digest.hexdigest()[:8]
 
 
-def build_model(config: ModelConfig, texts: Iterable[str]) -> MedVLM:
+def build_model(config: ModelConfig, texts: Iterable[str], tokenizer: Any = None) -> MedVLM:
     """Build the model of a configuration.
 
     Args:
         config: names and options of the parts.
         texts: text of the training data. Where the tiny preset's tokenizer would have to spell it, a new one is
             trained on it, and each embedding starts as the mean of the pieces it replaces.
+        tokenizer: the one that a run of the tiny preset has saved; ``texts`` are not needed then.
 
     Returns:
         The model in float32 on the CPU, in evaluation mode.
@@ -99,7 +100,7 @@ def build_model(config: ModelConfig, texts: Iterable[str]) -> MedVLM:
         with _names("model.vision", config.vision):
             vision = load_vision(config.vision, config.vision_layer, random, connector)
     if config.llm == "tiny":
-        llm, tokenizer = _tiny_language(texts, random)
+        llm, tokenizer = _tiny_language(texts, random, tokenizer)
     else:
         with _names("model.llm", config.llm):
             llm, tokenizer = _hub_language(config.llm, random)
@@ -124,19 +125,19 @@ def _load(module: nn.Module, file: Path) -> None:
     module.load_state_dict({name: value.float() for name, value in load_file(file).items()}, strict=False)
 
 
-def _tiny_language(texts: Iterable[str], random: bool) -> tuple[Any, Any]:
+def _tiny_language(texts: Iterable[str], random: bool, saved: Any) -> tuple[Any, Any]:
     texts = list(texts)
     if random:
-        tokenizer = train_tokenizer(texts)
+        tokenizer = saved or train_tokenizer(texts)
         return tiny_llm(len(tokenizer)), tokenizer
     tokenizer = load_packaged_tokenizer(str(assets() / "tokenizer.json"))
     llm: Any = tiny_llm(len(tokenizer))
     _load(llm, assets() / "llm.safetensors")
-    if texts and fertility(tokenizer, texts) > 2:
-        grown = train_tokenizer(texts)
-        move_embeddings(llm, tokenizer, grown)
-        tokenizer = grown
-    return llm, tokenizer
+    if saved is None and texts and fertility(tokenizer, texts) > 2:
+        saved = train_tokenizer(texts)
+    if saved is not None and saved.get_vocab() != tokenizer.get_vocab():
+        move_embeddings(llm, tokenizer, saved)
+    return llm, saved or tokenizer
 
 
 def fertility(tokenizer: Any, texts: list[str]) -> float:

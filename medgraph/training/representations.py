@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import lightning as L
 import numpy as np
 import torch
-from safetensors.torch import load_file
 
-from medgraph.config import STAGES, ConfigError, ExperimentConfig, PhantomConfig, parse
+from medgraph.config import ConfigError, ExperimentConfig, PhantomConfig, parse
 from medgraph.data import build_corpus
 from medgraph.data.collate import TokenBatch, Tokens, pad, stack_images
 from medgraph.data.conversation import encode_answers
@@ -20,10 +18,10 @@ from medgraph.evaluation.estimate import Estimate
 from medgraph.evaluation.probes import Features, ProbeResult, probe
 from medgraph.evaluation.retrieval import score_retrieval
 from medgraph.evaluation.statistics import Floats
-from medgraph.models.build import build_model
 from medgraph.models.medvlm import MedVLM
+from medgraph.models.text_nodes import read_batch
 from medgraph.models.vision import VisionTower, load_vision
-from medgraph.training.run import corpus_texts
+from medgraph.training.trained import load_trained, saved_config
 
 BATCH = 64
 
@@ -57,18 +55,9 @@ def load_run(folder: Path) -> tuple[ExperimentConfig, Corpus, MedVLM]:
     Raises:
         ConfigError: if none of its stages has finished.
     """
-    config = parse(ExperimentConfig(), [f"config={folder / 'config.yaml'}"])
-    L.seed_everything(
-        config.seed, workers=True, verbose=False
-    )  # parts that no stage has trained are drawn as in the run
-    corpus = build_corpus(config.data)
-    vlm = build_model(config.model, corpus_texts(corpus))
-    weights = [file for stage in STAGES if (file := folder / stage / "weights.safetensors").exists()]
-    if not weights:
-        raise ConfigError(f"{folder}: no stage has finished; run it to the end first")
-    for file in weights:
-        vlm.load_state_dict(load_file(file), strict=False)
-    return config, corpus, vlm
+    vlm = load_trained(folder).vlm
+    config = parse(saved_config(folder))
+    return config, build_corpus(config.data), vlm
 
 
 @torch.no_grad()
@@ -135,7 +124,6 @@ def retrieve(
         encoded = TokenBatch(*pad(texts[start : start + BATCH], tokens.tokenizer.pad_token_id))
         ids = torch.arange(len(batch))
         nodes["image"].append(vlm.image_nodes(vlm.encode_images(batch), ids).pooled)
-        hidden = vlm.hidden_states({"text": (encoded, None)})["text"]
-        nodes["text"].append(vlm.text_nodes(hidden, encoded, ids).pooled)
+        nodes["text"].append(read_batch(vlm, None, {}, {"text": encoded}, {"text": ids})[1]["text"].pooled)
     image, text = (torch.cat(nodes[name]).float().numpy() for name in ("image", "text"))
     return score_retrieval(image, text, [str(ids) for ids in texts], np.random.default_rng(seed), resamples=resamples)

@@ -1,0 +1,93 @@
+"""A trained model to put questions to: loaded from the folder of a run, without the data it was trained on."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import lightning as L
+import torch
+from omegaconf import OmegaConf
+from safetensors.torch import load_file
+from torch import nn
+
+from medgraph.config import DATA, STAGES, ConfigError, ExperimentConfig
+from medgraph.data.collate import Tokens
+from medgraph.models.build import build_model
+from medgraph.models.medvlm import MedVLM
+from medgraph.models.tokenizer import load_tokenizer
+
+SAMPLED = 1000
+"""Values of a tensor that a fingerprint looks at."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """A model that can be asked.
+
+    Attributes:
+        vlm: in evaluation mode, on the CPU.
+        tokens: what collation must know about it.
+        unfinished: stages of its run that have not ended; their training is missing.
+    """
+
+    vlm: MedVLM
+    tokens: Tokens
+    unfinished: tuple[str, ...]
+
+
+def saved_config(folder: Path) -> ExperimentConfig:
+    """Configuration that a run was made with, but for its alignment head, whose code may not be here.
+
+    Raises:
+        ConfigError: if the folder is not that of a run.
+    """
+    file = folder / "config.yaml"
+    if not file.is_file():
+        found = "has no config.yaml" if folder.is_dir() else "does not exist"
+        raise ConfigError(f"{folder} is not the folder of a run: it {found}; expected runs/<experiment>/<name>")
+    saved: Any = OmegaConf.to_container(OmegaConf.load(file))
+    saved.pop("alignment", None)
+    source = DATA[saved.get("data", {}).get("name", "phantom")]
+    config: Any = OmegaConf.merge(OmegaConf.structured(ExperimentConfig(data=source())), saved)
+    return cast("ExperimentConfig", OmegaConf.to_object(config))
+
+
+def load_trained(folder: Path) -> Trained:
+    """Load the model of a run with the weights of its finished stages; its data may be gone.
+
+    Raises:
+        ConfigError: if the folder is not that of a run, or none of its stages has finished.
+    """
+    config = saved_config(folder)
+    stages = {name: folder / name / "weights.safetensors" for name in STAGES}
+    files = [file for file in stages.values() if file.exists()]
+    if not files:
+        raise ConfigError(f"{folder}: no stage has finished; run it to the end first")
+    # parts that no stage has trained are drawn as in the run
+    L.seed_everything(config.seed, workers=True, verbose=False)
+    vlm = build_model(config.model, (), load_tokenizer(str(folder / "tokenizer")))
+    for file in files:
+        vlm.load_state_dict(load_file(file), strict=False)
+    planned = [name for name in STAGES if 0 not in (getattr(config, name).steps, getattr(config, name).epochs)]
+    return Trained(
+        vlm.eval(),
+        Tokens(vlm.tokenizer, vlm.num_image_tokens, config.model.max_length),
+        tuple(name for name in planned if not stages[name].exists()),
+    )
+
+
+def fingerprint(model: nn.Module) -> str:
+    """16 hex digits of the names, shapes and up to `SAMPLED` evenly spaced values of every tensor of a model.
+
+    A second for billions of parameters; training changes every value of what it trains, so it changes these.
+    """
+    digest = hashlib.sha256()
+    for name, tensor in model.state_dict().items():
+        values = tensor.detach().flatten()
+        sample = values[:: max(1, values.numel() // SAMPLED)].to("cpu", torch.float32)
+        digest.update(f"{name} {tuple(tensor.shape)}".encode())
+        digest.update(sample.numpy().tobytes())
+    return digest.hexdigest()[:16]
