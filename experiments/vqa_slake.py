@@ -7,7 +7,6 @@ As it stands it fine-tunes the packaged tiny model on the phantom task set, with
 
     lightning run experiments/vqa_slake.py
     lightning run experiments/vqa_slake.py start=runs/exgra_10pct/NAME data=slake data.root=PATH model=llava-med-7b
-    lightning run experiments/vqa_slake.py start=RUN data=slake data.root=PATH model=llava-med-7b model.connector=dci
 
 The learning rate and the epochs are those published for this data set, with a dense connector (`model.connector=dci` in
 both runs) and without (`medgraph/training/recipes.py`), also where it is the task set of a `data=mixture`.
