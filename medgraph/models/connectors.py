@@ -22,7 +22,7 @@ from medgraph.config import ConfigError
 
 STI_KERNEL = 8
 """Neighbouring tokens that STI averages."""
-_MIN_BLOCKS = {"none": 1, "sti": 3, "sci": 3, "dci": 2}
+_MIN_BLOCKS = {"none": 0, "sti": 3, "sci": 3, "dci": 2}
 _WIDTHS = {"none": 1, "sti": 1, "sci": 3, "dci": 3}
 
 

@@ -1,4 +1,4 @@
-"""Vision towers: any Hugging Face vision transformer, cut behind the last layer that is used.
+"""Vision towers: any Hugging Face or timm model, cut behind the last layer that is used.
 
 Letters: B images, S side in pixels, N tokens and D width of the features.
 """
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from medgraph.config import ConfigError
 from medgraph.models.connectors import ONE_LAYER, Connector
+from medgraph.models.towers import TIMM, TimmTower, adapt_tower, load_timm, square_side
 
 CLIP_MEAN, CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 
@@ -24,16 +25,18 @@ class VisionTower(nn.Module):
     them, and distributed strategies stumble over that.
 
     Args:
-        model: a Hugging Face vision model with `config.image_size` and `config.patch_size`.
+        model: a Hugging Face vision model with `config.image_size` and `config.patch_size`, or one of
+            `medgraph.models.towers`.
         layer: the hidden state to use, negative, as in ``hidden_states[layer]``; -2 in LLaVA. -1 is the tower's own
             output, with the final norm where the architecture has one there.
         mean: three channel means for values in [0, 1].
         std: three channel standard deviations.
         connector: pools the patches and adds other layers.
+        raw: take ``hidden_states[-1]`` for layer -1 too, without a final norm (llava-hf).
 
     Raises:
-        ConfigError: if the model has no list of blocks, the layer does not exist, it returns fewer features than
-            patches, or the connector does not fit.
+        ConfigError: if the layer does not exist, the model returns fewer features than patches, or the connector does
+            not fit.
     """
 
     mean: Tensor
@@ -46,18 +49,19 @@ class VisionTower(nn.Module):
         mean: tuple[float, ...] = CLIP_MEAN,
         std: tuple[float, ...] = CLIP_STD,
         connector: Connector = ONE_LAYER,
+        raw: bool = False,
     ) -> None:
         super().__init__()
         config: Any = model.config
-        blocks = next((m for m in model.modules() if isinstance(m, nn.ModuleList) and len(m) > 1), None)
-        if blocks is None:
-            raise ConfigError(f"{type(model).__name__} has no list of transformer blocks, so no layer can be chosen")
+        blocks = _blocks(model)
         keep = len(blocks) + 1 + layer
         if layer >= 0 or keep < 1:
-            raise ConfigError(f"model.vision_layer={layer}: expected -{len(blocks)} to -1 for {len(blocks)} blocks")
-        self.layers = [*([keep] if layer < -1 else []), *connector.others(len(blocks))]
+            limit = f"-{len(blocks)} to -1 for {len(blocks)} blocks" if blocks else "-1, its stages have no common size"
+            raise ConfigError(f"model.vision_layer={layer}: expected {limit} of {type(model).__name__}")
+        self.layers = [*([keep] if layer < -1 or raw else []), *connector.others(len(blocks))]
         del blocks[max([keep, *self.layers]) :]
-        self.model, self.layer, self.connector = model, layer, connector
+        config.num_hidden_layers = len(blocks)
+        self.model, self.normed, self.connector = model, layer == -1 and not raw, connector
         self.image_size = int(config.image_size)
         self.patches = (self.image_size // int(config.patch_size)) ** 2
         self.num_tokens = connector.num_tokens(self.patches)
@@ -68,7 +72,7 @@ class VisionTower(nn.Module):
 
     def _freeze_unused(self) -> None:
         image = torch.zeros(1, 3, self.image_size, self.image_size, dtype=torch.uint8, device=self.mean.device)
-        parameters = list(self.model.parameters())
+        parameters = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
         with torch.enable_grad():
             features = self(image)
             used = torch.autograd.grad(features.float().sum(), parameters, allow_unused=True)
@@ -81,36 +85,67 @@ class VisionTower(nn.Module):
         pixels = ((images.float() / 255 - self.mean) / self.std).to(dtype)
         output = self.model(pixel_values=pixels, output_hidden_states=self.layers)
         states = [output.hidden_states[index] for index in self.layers]
-        if self.layer == -1:
+        if self.normed:
             states.insert(0, output.last_hidden_state)
         if states[0].shape[1] < self.patches:
             raise ConfigError(
-                f"{type(self.model).__name__} returns {states[0].shape[1]} features for {self.patches} patches; "
-                "towers that pool or merge patches are not supported"
+                f"{type(self.model).__name__} returns {states[0].shape[1]} features for {self.patches} patches"
             )
         return self.connector([state[:, -self.patches :] for state in states])
 
 
+def _blocks(model: nn.Module) -> Any:
+    """The transformer blocks of a tower, a list that can be cut; empty for a tower of stages."""
+    if isinstance(model, TimmTower):
+        return model.trunk.blocks
+    count = model.config.num_hidden_layers  # type: ignore[union-attr]
+    lists = (module for module in model.modules() if isinstance(module, nn.ModuleList) and len(module) == count)
+    return next(lists, nn.ModuleList())
+
+
 def load_vision(name: str, layer: int, random: bool, connector: Connector = ONE_LAYER) -> VisionTower:
-    """Load a Hugging Face vision tower by hub name or local path, alone or inside a CLIP-style dual encoder.
+    """Load a vision tower by hub name or local path, alone or inside a CLIP-style dual encoder.
 
     Args:
-        name: hub name or path.
+        name: of a Hugging Face model; of a timm or open_clip model behind ``hf-hub:`` or ``local-dir:``.
         layer: see `VisionTower`.
         random: keep the architecture only.
         connector: see `VisionTower`.
+
+    Raises:
+        ConfigError: if the model does not read images, or not square ones.
     """
     from transformers import AutoConfig, AutoModel
-    from transformers.image_processing_base import ImageProcessingMixin
 
+    if name.startswith(TIMM):
+        tower, mean, std = load_timm(name, random)
+        return VisionTower(tower, layer, mean, std, connector)
     if random:
         model = AutoModel.from_config(AutoConfig.from_pretrained(name), dtype=torch.float32)
     else:
         model = AutoModel.from_pretrained(name, dtype=torch.float32)
+    model = getattr(model, "vision_model", model)
+    if model.main_input_name != "pixel_values":
+        raise ConfigError(f"model.vision={name}: {type(model).__name__} does not read images")
+    mean, std, side = image_settings(name)
+    return VisionTower(adapt_tower(model, side), layer, mean, std, connector)
+
+
+def image_settings(name: str) -> tuple[tuple[float, ...], tuple[float, ...], int | None]:
+    """Channel means, standard deviations and image side by the processor beside a model; CLIP's and None without one.
+
+    Args:
+        name: hub name or path.
+
+    Raises:
+        ConfigError: if its images are not square.
+    """
+    from transformers.image_processing_base import ImageProcessingMixin
+
     try:
         processor, _ = ImageProcessingMixin.get_image_processor_dict(name)
     except OSError:
         processor = {}
-    mean, std = (tuple(processor.get(key) or default) for key, default in
-                 (("image_mean", CLIP_MEAN), ("image_std", CLIP_STD)))  # fmt: skip
-    return VisionTower(getattr(model, "vision_model", model), layer, mean, std, connector)
+    size = processor.get("crop_size" if processor.get("do_center_crop") else "size")
+    mean, std = processor.get("image_mean") or CLIP_MEAN, processor.get("image_std") or CLIP_STD
+    return tuple(mean), tuple(std), square_side(size, type(processor).__name__)
