@@ -175,7 +175,8 @@ def _convert(owner: Any, name: str, setting: Setting) -> Any:
     value = setting.value
     if isinstance(value, str):
         value = str(Path(value).expanduser()) if value.startswith("~/") else value
-        if types.NoneType in alternatives and value.lower() in ("null", "none", "~"):
+        choices = [choice for alternative in alternatives for choice in get_args(alternative)]
+        if types.NoneType in alternatives and value.lower() in ("null", "none", "~") and value not in choices:
             return None
         if any(get_origin(alternative) is list for alternative in alternatives):
             value = [part.strip() for part in value.split(",")] if value else []
