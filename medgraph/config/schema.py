@@ -20,15 +20,15 @@ class ModelConfig:
     name: str = "tiny"
     """Preset; `MODELS` lists the known ones."""
     vision: str = "tiny"
-    """`tiny`, or a Hugging Face vision tower by hub name or local path."""
+    """`tiny`, `small`, a short name out of `VISION`, or a vision tower by hub name or local path."""
     llm: str = "tiny"
-    """`tiny`, or a Hugging Face causal language model by hub name or local path."""
+    """`tiny`, `small`, or a Hugging Face causal language model by hub name or local path."""
     vlm: str | None = None
     """A whole Hugging Face image-text-to-text model by hub name or local path, instead of tower and language model."""
     image_size: int | None = None
     """Side of the images in pixels, for a `vlm` that takes any; None: 448, or the nearest that its processor allows."""
     weights: Literal["pretrained", "random"] = "pretrained"
-    """`random` keeps the architecture and drops the weights."""
+    """`random` keeps the architecture and drops the weights; the parts of `small` have none."""
     connector: Literal["none", "sti", "sci", "dci"] = "none"
     """Dense connector (arXiv:2405.13800): how earlier layers of the tower join the chosen one."""
     pool: int = 1
@@ -45,6 +45,7 @@ class ModelConfig:
 
 MODELS: dict[str, ModelConfig] = {
     "tiny": ModelConfig(vision_layer=-1, max_length=512),
+    "small": ModelConfig("small", "small", "small", vision_layer=-1, max_length=1024),
     "llava-1.5-7b": ModelConfig("llava-1.5-7b", "openai/clip-vit-large-patch14-336", "lmsys/vicuna-7b-v1.5"),
     "llava-med-7b": ModelConfig("llava-med-7b", "openai/clip-vit-large-patch14", "huggyllama/llama-7b"),
 }

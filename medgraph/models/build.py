@@ -13,10 +13,12 @@ import torch
 from torch import nn
 
 from medgraph.config import ConfigError, ModelConfig
+from medgraph.config.presets import vision_source
 from medgraph.models.connectors import Connector
 from medgraph.models.medvlm import MedVLM
 from medgraph.models.projector import build_projector
 from medgraph.models.tokenizer import load_packaged_tokenizer, load_tokenizer, train_tokenizer
+from medgraph.models.small import SMALL_VOCABULARY, small_llm, small_vision
 from medgraph.models.vision import VisionTower, load_vision
 
 TINY_IMAGE, TINY_PATCH, TINY_WIDTH = 64, 16, 96
@@ -84,7 +86,7 @@ def build_model(config: ModelConfig, texts: Iterable[str], tokenizer: Any = None
         config: names and options of the parts.
         texts: text of the training data. Where the tiny preset's tokenizer would have to spell it, a new one is
             trained on it, and each embedding starts as the mean of the pieces it replaces.
-        tokenizer: the one that a run of the tiny preset has saved; ``texts`` are not needed then.
+        tokenizer: the one that a run of the tiny or small preset has saved; ``texts`` are not needed then.
 
     Returns:
         The model in float32 on the CPU, in evaluation mode.
@@ -96,11 +98,16 @@ def build_model(config: ModelConfig, texts: Iterable[str], tokenizer: Any = None
         if not random:
             _load(tower, assets() / "vision.safetensors")
         vision = VisionTower(tower, config.vision_layer, (0.5,) * 3, (0.25,) * 3, connector)
+    elif config.vision == "small":
+        vision = VisionTower(small_vision(), config.vision_layer, (0.5,) * 3, (0.25,) * 3, connector)
     else:
         with _names("model.vision", config.vision):
-            vision = load_vision(config.vision, config.vision_layer, random, connector)
+            vision = load_vision(vision_source(config.vision), config.vision_layer, random, connector)
     if config.llm == "tiny":
         llm, tokenizer = _tiny_language(texts, random, tokenizer)
+    elif config.llm == "small":
+        tokenizer = tokenizer or train_tokenizer(texts, SMALL_VOCABULARY)
+        llm = small_llm(len(tokenizer))
     else:
         with _names("model.llm", config.llm):
             llm, tokenizer = _hub_language(config.llm, random)
@@ -114,7 +121,9 @@ def _names(key: str, value: str) -> Iterator[None]:
     """Say which key led to a model that cannot be loaded."""
     try:
         yield
-    except OSError as error:
+    except ConfigError:
+        raise
+    except (OSError, ValueError, ImportError) as error:
         raise ConfigError(f"{key}={value}: not a local folder with a model, nor a name that could be loaded: "
                           f"{str(error).strip().splitlines()[0]}") from error  # fmt: skip
 
