@@ -85,7 +85,6 @@ def flat(mapping: dict, prefix: str = "") -> dict[str, object]:
         ("stage2={steps: 5}", "stage2.steps", 5),
         ("stage2.views=answer", "stage2.views", ["answer"]),
         ("alignment.encoder=none", "alignment.encoder", "none"),
-        ("alignment.encoder=null", "alignment.encoder", None),
         ("model.vision=openai/clip-vit-base-patch32", "model.vision", "openai/clip-vit-base-patch32"),
         ("model.vision_layer=-3", "model.vision_layer", -3),
         ("alignment.k=2", "alignment.k", 2),
