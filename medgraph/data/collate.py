@@ -5,9 +5,10 @@ Letters: B batch, T tokens, S side of the image in pixels.
 
 from __future__ import annotations
 
+import copy
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from medgraph.data.conversation import (
     encode_conversation,
     encode_prompt,
 )
+from medgraph.data.layout import Layout
 from medgraph.data.records import ELEMENTS, Image, Record
 
 
@@ -31,16 +33,30 @@ class TokenBatch:
         ids: (B, T) int64.
         mask: (B, T) bool, True at real tokens.
         labels: (B, T) int64 with ``IGNORE`` at tokens that are not supervised, or None.
+        layout: where the real tokens are.
+        supervised: (n,) int64, where the supervised tokens are among the B·T, or None; a first token is never one.
     """
 
     ids: Tensor
     mask: Tensor
     labels: Tensor | None = None
+    layout: Layout = field(init=False)
+    supervised: Tensor | None = field(init=False, default=None)
+
+    def __post_init__(self) -> None:
+        self.layout = Layout.of(self.mask)
+        if self.labels is not None:
+            predicted = self.labels != IGNORE
+            predicted[:, 0] = False
+            self.supervised = predicted.flatten().nonzero().squeeze(1)
 
     def to(self, device: torch.device) -> TokenBatch:
         """Copy to a device."""
-        labels = None if self.labels is None else self.labels.to(device)
-        return TokenBatch(self.ids.to(device), self.mask.to(device), labels)
+        moved = copy.copy(self)
+        for name in ("ids", "mask", "labels", "layout", "supervised"):
+            value = getattr(self, name)
+            setattr(moved, name, None if value is None else value.to(device))
+        return moved
 
 
 @dataclass(slots=True)

@@ -7,19 +7,20 @@ Letters: B batch, T tokens, N image tokens, D width of the language model, V voc
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from transformers import GenerationConfig
 
 from medgraph.alignment.head import NodeSet
 from medgraph.data.collate import QuestionBatch, TokenBatch, pad
-from medgraph.data.conversation import IGNORE, IMAGE_MARK
+from medgraph.data.conversation import IMAGE_MARK
+from medgraph.models.loss import LogitRule, LossKernel, head_loss
 from medgraph.models.packing import can_pack, packed_hidden_states
 from medgraph.models.projector import Resampler
+from medgraph.models.text_nodes import TextNodes
 from medgraph.models.vision import VisionTower
 
 PARTS = ("vision", "projector", "llm")
@@ -33,7 +34,16 @@ class MedVLM(nn.Module):
         projector: maps (B, N_v, D_v) to (B, N, D).
         llm: a Hugging Face causal language model.
         tokenizer: its fast tokenizer, with an ``<image>`` token (which needs no row in the embedding table).
+
+    Attributes:
+        loss_kernel: what computes `lm_loss`.
+        text_source: where text nodes come from (`medgraph.models.text_nodes`).
+        text_layers: layers that ``truncated`` texts pass; None: a quarter.
     """
+
+    loss_kernel: LossKernel = "chunked"
+    text_source: TextNodes = "packed"
+    text_layers: int | None = None
 
     def __init__(self, vision: VisionTower, projector: nn.Module, llm: nn.Module, tokenizer: Any) -> None:
         super().__init__()
@@ -86,48 +96,50 @@ class MedVLM(nn.Module):
             (B, T, D) for each name; what stands at padding has no meaning.
         """
         embeds = [self._embed(batch.ids, image_tokens) for batch, image_tokens in passes.values()]
-        masks = [batch.mask for batch, _ in passes.values()]
+        layouts = [batch.layout for batch, _ in passes.values()]
         decoder: Any = self.llm.get_decoder()  # type: ignore[operator]
-        if can_pack(self.llm, masks):
-            hidden = packed_hidden_states(decoder, embeds, masks)
+        if can_pack(self.llm, layouts):
+            hidden = packed_hidden_states(decoder, embeds, layouts)
         else:
             hidden = [
-                decoder(inputs_embeds=x, attention_mask=mask.long(), use_cache=False).last_hidden_state
-                for x, mask in zip(embeds, masks, strict=True)
+                decoder(inputs_embeds=x, attention_mask=batch.mask.long(), use_cache=False).last_hidden_state
+                for x, (batch, _) in zip(embeds, passes.values(), strict=True)
             ]
         return dict(zip(passes, hidden, strict=True))
 
     def lm_loss(self, hidden: Tensor, batch: TokenBatch) -> Tensor:
         """Mean next-token cross entropy over the supervised tokens of the batch.
 
-        The language model's head is applied to supervised positions only: the same loss and gradients as with all
-        logits, at a fraction of the memory.
+        The language model's head is applied to supervised positions only, and to some of them at a time: the same loss
+        and gradients as with all logits, at a fraction of the memory.
 
         Args:
             hidden: (B, T, D) from ``hidden_states``.
             batch: the conversations, with labels.
         """
         assert batch.labels is not None
-        supervised = batch.labels[:, 1:] != IGNORE
-        logits = self.llm.get_output_embeddings()(hidden[:, :-1][supervised])  # type: ignore[operator]
-        return F.cross_entropy(logits.float(), batch.labels[:, 1:][supervised])
+        assert batch.supervised is not None
+        head: nn.Module = self.llm.get_output_embeddings()  # type: ignore[operator]
+        before = hidden.flatten(0, 1).index_select(0, batch.supervised - 1)
+        labels = batch.labels.flatten().index_select(0, batch.supervised)
+        return head_loss(head, before, labels, LogitRule.of(self.llm.config), self.loss_kernel)
 
     def image_nodes(self, image_tokens: Tensor, ids: Tensor) -> NodeSet:
         """Graph nodes of images: the mean over the N projected tokens (ExGra-Med, arXiv:2410.02615)."""
         return NodeSet(image_tokens.float().mean(1), image_tokens, None, ids)
 
-    def text_nodes(self, hidden: Tensor, batch: TokenBatch, ids: Tensor) -> NodeSet:
-        """Graph nodes of texts: final hidden states of a text-only pass, averaged over real tokens.
+    def text_nodes(self, hidden: Tensor, mask: Tensor, ids: Tensor) -> NodeSet:
+        """Graph nodes of texts: final hidden states averaged over their tokens.
 
         The release averages over padding as well; that makes a node depend on its batch companions.
 
         Args:
             hidden: (B, T, D) from ``hidden_states``.
-            batch: the texts.
+            mask: (B, T) bool, True at the tokens of the text.
             ids: (B,) content ids.
         """
-        weight = batch.mask.unsqueeze(-1).float()
-        return NodeSet((hidden.float() * weight).sum(1) / weight.sum(1), hidden, batch.mask, ids)
+        weight = mask.unsqueeze(-1).float()
+        return NodeSet((hidden.float() * weight).sum(1) / weight.sum(1), hidden, mask, ids)
 
     @torch.no_grad()
     def generate(self, batch: QuestionBatch, max_new_tokens: int) -> list[str]:
@@ -197,14 +209,23 @@ class MedVLM(nn.Module):
 
     def _log_probs(self, hidden: Tensor) -> Tensor:
         """(…, D) final hidden states to (…, V) log-probabilities of the next token."""
-        return self.llm.get_output_embeddings()(hidden).float().log_softmax(-1)  # type: ignore[operator]
+        return LogitRule.of(self.llm.config)(self.llm.get_output_embeddings()(hidden)).log_softmax(-1)  # type: ignore[operator]
 
-    def set_trainable(self, parts: list[str]) -> None:
-        """Train the named parts out of ``PARTS`` and freeze the others."""
+    def trained_parameters(self, parts: Collection[str]) -> dict[str, nn.Parameter]:
+        """Parameters that training the named parts changes: a part's adapters where it has some, else all of it."""
+        trained: dict[str, nn.Parameter] = {}
         for name in PARTS:
-            part: nn.Module = getattr(self, name)
-            part.train(name in parts)
-            for parameter in part.parameters():
-                parameter.requires_grad_(name in parts)
+            if name in parts:
+                every = dict(getattr(self, name).named_parameters(prefix=name))
+                trained |= {key: parameter for key, parameter in every.items() if ".lora_" in key} or every
+        return trained
+
+    def set_trainable(self, parts: Collection[str]) -> None:
+        """Train the named parts out of ``PARTS`` and freeze the others."""
+        self.requires_grad_(False)
+        for name in PARTS:
+            getattr(self, name).train(name in parts)
+        for parameter in self.trained_parameters(parts).values():
+            parameter.requires_grad_(True)
         if "vision" in parts:
             self.vision._freeze_unused()

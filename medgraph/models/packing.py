@@ -1,8 +1,9 @@
 """One pass of the language model over sequences of different kinds and lengths, without padding.
 
-All real tokens of all sequences lie side by side in one row; every layer but attention works on that row as it is.
-Attention works on each kind of sequences by itself, right-padded, with the causal kernel that needs no mask (a dense
-block mask costs more than the padding it saves).
+All real tokens of all sequences lie side by side in one row; every layer but attention works on that row as it is. On
+CUDA in half precision attention takes a kernel for sequences of different lengths. Elsewhere it works on each kind of
+sequences by itself, right-padded, with the causal kernel that needs no mask (a dense block mask costs more than the
+padding it saves).
 
 Letters: K kinds of sequences, B sequences of a kind, T their padded length, N real tokens of all kinds, D width,
 H heads.
@@ -16,66 +17,86 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.attention.varlen import varlen_attn
 from transformers import AttentionInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
+
+from medgraph.data.layout import Layout
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 NAME = "medgraph_packed"
+_PLAIN_LAYERS = {"full_attention", "sliding_attention"}
 
 
-def can_pack(llm: nn.Module, masks: Sequence[Tensor]) -> bool:
-    """Tell whether a causal language model takes another attention function, and these sequences fit its window."""
+def can_pack(llm: nn.Module, layouts: Sequence[Layout]) -> bool:
+    """Tell whether tokens of a causal language model meet in plain causal attention only, within these lengths.
+
+    That leaves out state-space layers and convolutions, which would read across sequences, attention with a soft cap
+    or sinks, and windows shorter than the longest sequence.
+    """
     config: Any = llm.config
     window = getattr(config, "sliding_window", None)
-    longest = max(mask.shape[1] for mask in masks)
-    return bool(getattr(llm, "_supports_attention_backend", False)) and (window is None or longest <= window)
+    return (
+        bool(getattr(llm, "_supports_attention_backend", False) and getattr(llm, "_supports_sdpa", False))
+        and not getattr(llm, "_is_stateful", False)
+        and _PLAIN_LAYERS.issuperset(getattr(config, "layer_types", None) or ())
+        and (window is None or max(layout.longest for layout in layouts) <= window)
+    )
 
 
-def packed_hidden_states(decoder: nn.Module, embeds: Sequence[Tensor], masks: Sequence[Tensor]) -> list[Tensor]:
+class PackedRow:
+    """Sequences of K kinds in one row.
+
+    Attributes:
+        layouts: of the kinds.
+        ends: (S + 1,) int32, where the sequences of all kinds end in the row, from 0.
+        longest: tokens of the longest sequence.
+    """
+
+    def __init__(self, layouts: Sequence[Layout]) -> None:
+        self.layouts = layouts
+        lengths = torch.cat([layout.lengths for layout in layouts])
+        self.ends = F.pad(lengths.cumsum(0), (1, 0)).int()
+        self.longest = max(layout.longest for layout in layouts)
+
+    def join(self, padded: Sequence[Tensor]) -> Tensor:
+        """K tensors (B, T, …) to (N, …)."""
+        return torch.cat([layout.take(x) for layout, x in zip(self.layouts, padded, strict=True)])
+
+    def split(self, row: Tensor) -> list[Tensor]:
+        """(N, …) to K tensors (B, T, …), zero at padding."""
+        parts = row.split([len(layout.real) for layout in self.layouts])
+        return [layout.put(part) for layout, part in zip(self.layouts, parts, strict=True)]
+
+
+def packed_hidden_states(decoder: nn.Module, embeds: Sequence[Tensor], layouts: Sequence[Layout]) -> list[Tensor]:
     """Final hidden states of K kinds of sequences from one pass: the same as K padded passes.
 
     Args:
         decoder: the decoder of a Hugging Face causal language model.
         embeds: K tensors (B, T, D) of token embeddings; B and T may differ between kinds.
-        masks: K tensors (B, T) bool, True at real tokens, which come first (right padding).
+        layouts: where the real tokens of each kind are; they come first (right padding).
 
     Returns:
         K tensors (B, T, D), zero at padding.
     """
-    kinds = [Kind(mask) for mask in masks]
-    row = torch.cat([kind.take(x) for kind, x in zip(kinds, embeds, strict=True)]).unsqueeze(0)
-    positions = torch.cat([kind.take(mask.cumsum(1) - 1) for kind, mask in zip(kinds, masks, strict=True)]).unsqueeze(0)
+    packed = PackedRow(layouts)
     with attention_function(decoder.config, NAME):
-        hidden = decoder(inputs_embeds=row, position_ids=positions, use_cache=False, kinds=kinds).last_hidden_state
-    return _unpack(hidden[0], kinds)
-
-
-class Kind:
-    """Where the real tokens of one kind of sequences are: found once a pass, used in every layer.
-
-    Args:
-        mask: (B, T) bool, True at real tokens.
-    """
-
-    def __init__(self, mask: Tensor) -> None:
-        self.shape = mask.shape
-        self.real = mask.flatten().nonzero().squeeze(1)
-
-    def take(self, padded: Tensor) -> Tensor:
-        """(B, T, …) to the real tokens, (n, …)."""
-        return padded.flatten(0, 1).index_select(0, self.real)
-
-    def put(self, tokens: Tensor) -> Tensor:
-        """(n, …) to (B, T, …), zero at padding."""
-        padded = tokens.new_zeros(self.shape.numel(), *tokens.shape[1:])
-        return padded.index_copy(0, self.real, tokens).unflatten(0, self.shape)
+        hidden = decoder(
+            inputs_embeds=packed.join(embeds).unsqueeze(0),
+            position_ids=torch.cat([layout.positions for layout in layouts]).unsqueeze(0),
+            use_cache=False,
+            packed=packed,
+        ).last_hidden_state
+    return packed.split(hidden[0])
 
 
 def grouped_attention(
-    module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: None, kinds: Sequence[Kind],
-    **options: Any,
+    module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: None, packed: PackedRow,
+    scaling: float | None = None, dropout: float = 0.0, **options: Any,
 ) -> tuple[Tensor, None]:  # fmt: skip
     """Causal attention within each sequence of a packed row.
 
@@ -85,25 +106,45 @@ def grouped_attention(
         key: as query.
         value: as query.
         attention_mask: not used.
-        kinds: where the N tokens belong.
-        options: dropout and scaling, handed on.
+        packed: where the N tokens belong.
+        scaling: of the products; None: (D / H)^-1/2.
+        dropout: share of the attention weights.
+        options: handed on.
 
     Returns:
         (1, N, H, D / H), and None.
     """
     del attention_mask
-    parts = zip(*(_unpack(x[0].transpose(0, 1), kinds) for x in (query, key, value)), strict=True)
-    options["is_causal"] = True
+    row = tuple(x[0].transpose(0, 1) for x in (query, key, value))
+    dtype = varlen_dtype(query, value, dropout)
+    if dtype is not None:
+        q, k, v = (x.to(dtype) for x in row)
+        grouped = query.shape[1] != key.shape[1]
+        output: Any = varlen_attn(
+            q, k, v, packed.ends, packed.ends, packed.longest, packed.longest,
+            scale=scaling, window_size=(-1, 0), enable_gqa=grouped,
+        )  # fmt: skip
+        return output.unsqueeze(0), None
+    options |= {"scaling": scaling, "dropout": dropout, "is_causal": True}
     outputs = [
-        kind.take(sdpa_attention_forward(module, *(x.transpose(1, 2) for x in part), attention_mask=None, **options)[0])
-        for kind, part in zip(kinds, parts, strict=True)
+        sdpa_attention_forward(module, *(x.transpose(1, 2) for x in part), attention_mask=None, **options)[0]
+        for part in zip(*map(packed.split, row), strict=True)
     ]
-    return torch.cat(outputs).unsqueeze(0), None
+    return packed.join(outputs).unsqueeze(0), None
 
 
-def _unpack(row: Tensor, kinds: Sequence[Kind]) -> list[Tensor]:
-    """(N, …) to K tensors (B, T, …), zero at padding."""
-    return [kind.put(part) for kind, part in zip(kinds, row.split([len(kind.real) for kind in kinds]), strict=True)]
+def varlen_dtype(query: Tensor, value: Tensor, dropout: float) -> torch.dtype | None:
+    """The type in which the kernel for sequences of different lengths can run, or None.
+
+    It needs an NVIDIA GPU from Ampere on, half precision (autocast's, where it is on), no dropout, and heads of equal
+    width, at most 256 and a multiple of 8.
+    """
+    width = query.shape[-1]
+    if not query.is_cuda or dropout or width != value.shape[-1] or width % 8 or width > 256:
+        return None
+    dtype = torch.get_autocast_dtype("cuda") if torch.is_autocast_enabled("cuda") else query.dtype
+    new_enough = torch.version.hip is None and torch.cuda.get_device_capability(query.device) >= (8, 0)
+    return dtype if new_enough and dtype in (torch.bfloat16, torch.float16) else None
 
 
 @contextmanager

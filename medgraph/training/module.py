@@ -18,6 +18,7 @@ from medgraph.config import StageConfig
 from medgraph.data.collate import ConversationBatch, QuestionBatch
 from medgraph.evaluation.scoring import strict_score
 from medgraph.models.medvlm import MedVLM
+from medgraph.models.text_nodes import read_batch
 from medgraph.training.matches import Matches
 
 
@@ -101,10 +102,7 @@ class StageModule(L.LightningModule):
             {"lm": batch.lm} if batch.lm_extended is None else {"lm": batch.lm, "lm_extended": batch.lm_extended}
         )
         texts = {} if self.head is None else batch.texts
-        hidden = self.vlm.hidden_states(
-            {name: (tokens, image_tokens) for name, tokens in supervised.items()}
-            | {name: (tokens, None) for name, tokens in texts.items()}
-        )
+        hidden, nodes = read_batch(self.vlm, image_tokens, supervised, texts, batch.text_ids)
         weights = mean_weights(torch.stack([_num_supervised(tokens) for tokens in supervised.values()]))
         terms = {
             name: weight * self.vlm.lm_loss(hidden[name], tokens)
@@ -112,9 +110,6 @@ class StageModule(L.LightningModule):
         }
         loss = torch.stack(list(terms.values())).sum()
         if self.head is not None:
-            nodes = {
-                view: self.vlm.text_nodes(hidden[view], text, batch.text_ids[view]) for view, text in texts.items()
-            }
             align = self.align(self.head, self.vlm.image_nodes(image_tokens, batch.image_ids), nodes, batch)
             loss = loss + self.stage.alpha * align.loss
             terms["align"] = align.loss

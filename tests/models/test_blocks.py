@@ -6,6 +6,7 @@ from torch import nn
 from transformers import AutoModelForCausalLM, LlamaConfig
 
 from medgraph.config import ConfigError
+from medgraph.data.layout import Layout
 from medgraph.models.blocks import prepare_blocks, transformer_blocks
 from medgraph.models.packing import packed_hidden_states
 
@@ -29,7 +30,9 @@ def embeds():
 
 
 def packed_loss(llm, embeds):
-    return sum(hidden.square().sum() for hidden in packed_hidden_states(llm.get_decoder(), embeds, MASKS))
+    return sum(
+        hidden.square().sum() for hidden in packed_hidden_states(llm.get_decoder(), embeds, list(map(Layout.of, MASKS)))
+    )
 
 
 def gradients(llm, embeds, loss=packed_loss):
@@ -96,7 +99,7 @@ def test_the_whole_model_has_the_same_gradients_tower_included(vlm, corpus, imag
         vlm.zero_grad()
         image_tokens = vlm.encode_images(batch.images)
         hidden = vlm.hidden_states({"lm": (batch.lm, image_tokens), "answer": (batch.texts["answer"], None)})
-        nodes = vlm.text_nodes(hidden["answer"], batch.texts["answer"], batch.text_ids["answer"]).pooled
+        nodes = vlm.text_nodes(hidden["answer"], batch.texts["answer"].mask, batch.text_ids["answer"]).pooled
         (vlm.lm_loss(hidden["lm"], batch.lm) + nodes.square().mean()).backward()
         results.append([p.grad for p in vlm.parameters() if p.requires_grad])
     for mode in results[1:]:
@@ -134,6 +137,8 @@ def test_compiled_blocks_have_the_same_gradients_and_are_compiled_once(embeds):
     graphs = counters["stats"]["unique_graphs"]
     masks = [torch.arange(max(row)) < torch.tensor(row).unsqueeze(1) for row in ([7, 20], [3, 3, 5])]
     others = [torch.randn(*mask.shape, 32, requires_grad=True) for mask in masks]
-    sum(hidden.sum() for hidden in packed_hidden_states(llm.get_decoder(), others, masks)).backward()
+    sum(
+        hidden.sum() for hidden in packed_hidden_states(llm.get_decoder(), others, list(map(Layout.of, masks)))
+    ).backward()
     llm.generate(torch.arange(6).unsqueeze(0), max_new_tokens=4, do_sample=False, pad_token_id=0)
     assert counters["stats"]["unique_graphs"] == graphs > 0

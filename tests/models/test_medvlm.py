@@ -38,7 +38,8 @@ def test_the_loss_does_not_depend_on_padding(vlm, batch):
 
 def test_text_nodes_do_not_depend_on_batch_companions(vlm, batch):
     def nodes(texts):
-        return vlm.text_nodes(vlm.hidden_states({"text": (texts, None)})["text"], texts, torch.zeros(len(texts.ids)))
+        hidden = vlm.hidden_states({"text": (texts, None)})["text"]
+        return vlm.text_nodes(hidden, texts.mask, torch.zeros(len(texts.ids)))
 
     texts = batch.texts["extended"]
     together = nodes(texts).pooled

@@ -1,0 +1,51 @@
+"""Where the real tokens of padded sequences are: found once, on the CPU, so that no device has to be asked.
+
+Letters: B sequences, T their padded length, n real tokens of all of them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(slots=True)
+class Layout:
+    """Sequences side by side without padding, and the way there and back.
+
+    Attributes:
+        shape: (B, T).
+        real: (n,) int64, where the real tokens are among the B·T.
+        positions: (n,) int64, where each of them is in its sequence, from 0.
+        lengths: (B,) int64 real tokens.
+        longest: the largest length.
+    """
+
+    shape: torch.Size
+    real: Tensor
+    positions: Tensor
+    lengths: Tensor
+    longest: int
+
+    @classmethod
+    def of(cls, mask: Tensor) -> Layout:
+        """The layout of a (B, T) bool mask, True at real tokens."""
+        real = mask.flatten().nonzero().squeeze(1)
+        lengths = mask.sum(1)
+        return cls(mask.shape, real, (mask.cumsum(1) - 1).flatten()[real], lengths, int(lengths.max()))
+
+    def to(self, device: torch.device) -> Layout:
+        """Copy to a device."""
+        tensors = (x.to(device) for x in (self.real, self.positions, self.lengths))
+        return Layout(self.shape, *tensors, self.longest)
+
+    def take(self, padded: Tensor) -> Tensor:
+        """(B, T, …) to the real tokens, (n, …)."""
+        return padded.flatten(0, 1).index_select(0, self.real)
+
+    def put(self, tokens: Tensor) -> Tensor:
+        """(n, …) to (B, T, …), zero at padding."""
+        padded = tokens.new_zeros(self.shape.numel(), *tokens.shape[1:])
+        return padded.index_copy(0, self.real, tokens).unflatten(0, self.shape)
