@@ -6,6 +6,8 @@ from pathlib import Path
 
 from medgraph.config.errors import ConfigError, suggest
 
+BUILT_IN = ("tiny", "small")
+"""Towers and language models that MedGraph makes itself."""
 VISION = {
     "clip-vit-b-16": "openai/clip-vit-base-patch16",
     "clip-vit-l-14": "openai/clip-vit-large-patch14",
@@ -36,7 +38,7 @@ def vision_source(name: str) -> str:
     """
     if name in VISION:
         return VISION[name]
-    if "/" not in name and not Path(name).exists():
-        raise ConfigError(f"model.vision={name}: unknown tower{suggest(name, ['tiny', 'small', *VISION])}; or a hub "
-                          "name OWNER/NAME, or a folder")  # fmt: skip
-    return name
+    if name in BUILT_IN or "/" in name or Path(name).exists():
+        return name
+    raise ConfigError(f"model.vision={name}: unknown tower{suggest(name, [*BUILT_IN, *VISION])}; or a hub name "
+                      "OWNER/NAME, or a folder")  # fmt: skip

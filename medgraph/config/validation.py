@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from medgraph.config.errors import ConfigError
+from medgraph.config.presets import vision_source
 from medgraph.config.schema import STAGES, VIEWS, ExperimentConfig, ModelConfig, TrainerConfig
 from medgraph.config.sources import SPLITS, FilesConfig, MixtureConfig
 
@@ -101,6 +102,7 @@ def validate(config: ExperimentConfig) -> None:
     if config.trainer.compile and config.trainer.checkpointing == "selective":
         raise ConfigError("trainer.checkpointing=selective: compiled blocks choose by themselves what they compute "
                           "again; use none or full with trainer.compile=true")  # fmt: skip
+    vision_source(config.model.vision)
     _check_model(config.model)
     _check_corruptions(config.eval.corruptions)
     _check_alignment(config)

@@ -17,8 +17,8 @@ from medgraph.config.presets import vision_source
 from medgraph.models.connectors import Connector
 from medgraph.models.medvlm import MedVLM
 from medgraph.models.projector import build_projector
-from medgraph.models.tokenizer import load_packaged_tokenizer, load_tokenizer, train_tokenizer
 from medgraph.models.small import SMALL_VOCABULARY, small_llm, small_vision
+from medgraph.models.tokenizer import load_packaged_tokenizer, load_tokenizer, train_tokenizer
 from medgraph.models.vision import VisionTower, load_vision
 
 TINY_IMAGE, TINY_PATCH, TINY_WIDTH = 64, 16, 96

@@ -1,4 +1,4 @@
-"""Hyper-parameters of the three stages: the papers' for real models, small ones for the tiny preset."""
+"""Hyper-parameters of the three stages: the papers' for real models, own ones for the presets tiny and small."""
 
 from __future__ import annotations
 
@@ -42,6 +42,14 @@ TINY = {
     "stage2": Recipe(batch_size=32, lr=1.5e-3, train=("vision", "projector", "llm"), steps=300),
     "stage3": Recipe(batch_size=32, lr=3e-4, train=("vision", "projector", "llm"), steps=60),
 }
+SMALL = {
+    # nothing is pre-trained, so everything is trained from the first stage on; not tuned
+    "stage1": Recipe(batch_size=32, lr=5e-4, train=("vision", "projector", "llm"), steps=500),
+    "stage2": Recipe(batch_size=32, lr=5e-4, train=("vision", "projector", "llm"), steps=3000),
+    "stage3": Recipe(batch_size=32, lr=1e-4, train=("vision", "projector", "llm"), steps=300),
+}
+BUILT_IN = {"tiny": TINY, "small": SMALL}
+"""Recipes where both tower and language model are MedGraph's own."""
 
 
 def resolve(config: ExperimentConfig) -> ExperimentConfig:
@@ -50,7 +58,7 @@ def resolve(config: ExperimentConfig) -> ExperimentConfig:
     A recipe's epochs count over all data: with a fraction of it, instruction tuning takes as many steps, so that arms
     differ in data and not in compute.
     """
-    recipes = TINY if config.model.vision == config.model.llm == "tiny" else PAPER
+    recipes = BUILT_IN.get(config.model.llm, PAPER) if config.model.vision == config.model.llm else PAPER
     if recipes is PAPER:
         data_set = FINE_TUNING.get((_task_set(config.data), config.model.connector != "none"), PAPER["stage3"])
         recipes = {**PAPER, "stage3": data_set}
