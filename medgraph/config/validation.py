@@ -23,7 +23,7 @@ _RANGES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
         "at least 1",
         lambda value: value >= 1,
         "data.num_train data.num_task data.num_val data.num_test data.num_modalities data.num_areas data.num_findings "
-        "data.questions_per_image data.turns data.max_per_subset model.max_length model.pool model.queries "
+        "data.questions_per_image data.turns data.max_per_subset model.max_length model.image_size model.pool model.queries "
         "stage?.batch_size stage?.accumulate trainer.num_nodes trainer.threads trainer.*_every eval.batch_size "
         "eval.limit",
     ),

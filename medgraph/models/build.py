@@ -20,6 +20,7 @@ from medgraph.models.projector import build_projector
 from medgraph.models.small import SMALL_VOCABULARY, small_llm, small_vision
 from medgraph.models.tokenizer import load_packaged_tokenizer, load_tokenizer, train_tokenizer
 from medgraph.models.vision import VisionTower, load_vision
+from medgraph.models.whole import load_whole
 
 TINY_IMAGE, TINY_PATCH, TINY_WIDTH = 64, 16, 96
 
@@ -71,7 +72,7 @@ def assets() -> Path:
 
 def assets_hash(config: ModelConfig) -> str | None:
     """8 hex digits of the packaged weights that a configuration starts from; None if it uses none."""
-    if config.weights == "random" or "tiny" not in (config.vision, config.llm):
+    if config.vlm is not None or config.weights == "random" or "tiny" not in (config.vision, config.llm):
         return None
     digest = hashlib.sha256()
     for file in sorted(assets().glob("*.*")):
@@ -92,6 +93,9 @@ def build_model(config: ModelConfig, texts: Iterable[str], tokenizer: Any = None
         The model in float32 on the CPU, in evaluation mode.
     """
     random = config.weights == "random"
+    if config.vlm is not None:
+        with _names("model.vlm", config.vlm):
+            return load_whole(config.vlm, random, config.image_size).eval()
     connector = Connector(config.connector, config.pool)
     if config.vision == "tiny":
         tower = tiny_vision()

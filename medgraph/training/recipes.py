@@ -58,7 +58,9 @@ def resolve(config: ExperimentConfig) -> ExperimentConfig:
     A recipe's epochs count over all data: with a fraction of it, instruction tuning takes as many steps, so that arms
     differ in data and not in compute.
     """
-    recipes = BUILT_IN.get(config.model.llm, PAPER) if config.model.vision == config.model.llm else PAPER
+    model = config.model
+    own = model.vlm is None and model.vision == model.llm
+    recipes = BUILT_IN.get(model.llm, PAPER) if own else PAPER
     if recipes is PAPER:
         data_set = FINE_TUNING.get((_task_set(config.data), config.model.connector != "none"), PAPER["stage3"])
         recipes = {**PAPER, "stage3": data_set}
