@@ -11,6 +11,7 @@ from typer.core import TyperGroup
 from lightning_app.commands_cg import cg
 from lightning_app.commands_data import data
 from lightning_app.commands_extend import extend
+from lightning_app.commands_inspect import inspect
 from lightning_app.commands_judge import judge
 from lightning_app.commands_predict import ask, predict
 from medgraph.console import user_errors
@@ -154,6 +155,7 @@ def compare(
         show(render_comparison(comparison))
 
 
+app.command(context_settings={"ignore_unknown_options": True})(inspect)
 app.command()(ask)
 app.command()(predict)
 app.command()(judge)

@@ -75,7 +75,8 @@ def predict(
     from medgraph.config import ConfigError, parse
     from medgraph.data import build_corpus
     from medgraph.training.answers import Asking, answer_corpus
-    from medgraph.training.run import answer_tokens, progress_bars
+    from medgraph.training.prepare import answer_tokens
+    from medgraph.training.run import progress_bars
     from medgraph.training.trained import saved_config
 
     for override in overrides or ():
