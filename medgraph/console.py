@@ -55,7 +55,7 @@ def _explain(error: Exception) -> tuple[str, int] | None:
     """Message and exit code of an error that the user can act on; None for a defect of the program."""
     if isinstance(error, OSError):
         return _explain_os(error)
-    if isinstance(error, FloatingPointError) or type(error).__name__ == "JobsFailedError":
+    if isinstance(error, FloatingPointError) or type(error).__name__ in ("JobsFailedError", "RanksMissingError"):
         return str(error), FAILED
     from medgraph.config import ConfigError
     from medgraph.data.errors import DataError

@@ -111,6 +111,8 @@ class TrainerConfig:
     """Data loader processes."""
     checkpoint_every: int = 100
     """Optimiser steps between checkpoints."""
+    preflight_seconds: float = 60.0
+    """Time in which all ranks must answer before anything expensive starts."""
     log_every: int = 10
     """Optimiser steps between logged values."""
     progress: bool = True
@@ -147,6 +149,8 @@ class RunConfig:
     """Folder of all runs."""
     name: str | None = None
     """Folder name of this run; None: a hash of the configuration, so that the same command resumes."""
+    force: bool = False
+    """Continue a run although configuration, data, packaged weights or code have changed; the report will say so."""
 
 
 def _no_alignment() -> Any:

@@ -33,7 +33,7 @@ _RANGES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
         "data.num_ood data.seed stage?.steps stage?.epochs stage?.weight_decay stage?.grad_clip stage?.alpha "
         "stage?.queue trainer.num_workers eval.max_new_tokens",
     ),
-    ("a number above 0", lambda value: value > 0, "stage?.lr"),
+    ("a number above 0", lambda value: value > 0, "trainer.preflight_seconds stage?.lr"),
     ("a share in (0, 1]", lambda value: 0 < value <= 1, "data.fraction"),
     ("a share in [0, 1)", lambda value: 0 <= value < 1, "data.holdout data.test_share stage?.warmup"),
     ("a number in [0, 1]", lambda value: 0 <= value <= 1, "data.entanglement"),

@@ -41,6 +41,7 @@ from medgraph.evaluation.statistics import (
     paired_bootstrap,
     wilson,
 )
+from medgraph.files import replacing
 
 FORMAT = 1
 
@@ -155,7 +156,8 @@ class Results:
 
     def save(self, path: str | Path) -> None:
         """Write ``results.json``."""
-        Path(path).write_text(json.dumps(self.to_dict(), indent=1) + "\n", encoding="utf-8")
+        with replacing(Path(path)) as part:
+            part.write_text(json.dumps(self.to_dict(), indent=1) + "\n", encoding="utf-8")
 
     @classmethod
     def load(cls, path: str | Path) -> Results:

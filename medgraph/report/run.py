@@ -151,6 +151,8 @@ def _warnings(files: RunFiles) -> list[str]:
     warnings = [f"{sentence}." for sentence in files.missing]
     if (leaks := str(files.data.get("leaks", ""))).startswith("LEAK"):
         warnings.append(leaks)
+    if forced := files.environment.get("forced"):
+        warnings.append(f"This run was continued by force after changes: {'; '.join(map(str, forced))}.")
     if files.results:
         for split in files.results.splits:
             row = files.results.get(split).overall

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import platform
 import subprocess
 import sys
@@ -13,7 +15,7 @@ PACKAGES = ("medgraph", "torch", "lightning", "transformers", "tokenizers", "tor
 
 
 def environment() -> dict[str, Any]:
-    """Versions, git commit (with a mark for uncommitted changes) and hardware, as plain values for JSON."""
+    """Versions, git commit (with a mark for uncommitted changes), source and hardware, as plain values for JSON."""
     import torch
 
     gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
@@ -23,8 +25,18 @@ def environment() -> dict[str, Any]:
         "platform": platform.platform(),
         "packages": {name: version(name) for name in PACKAGES},
         "git": git_commit(),
+        "code": code_hash(),
         "gpus": gpus,
     }
+
+
+@functools.cache
+def code_hash() -> str:
+    """8 hex digits of MedGraph's own source, as it was when the process first asked: other code, other results."""
+    root = Path(__file__).parent.parent
+    files = sorted(root.rglob("*.py"))
+    content = b"\0".join(part for file in files for part in (str(file.relative_to(root)).encode(), file.read_bytes()))
+    return hashlib.sha256(content).hexdigest()[:8]
 
 
 def git_commit() -> str | None:

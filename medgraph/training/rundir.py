@@ -26,7 +26,8 @@ def claim(folder: Path) -> Iterator[None]:
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("w") as lock:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # not flock: loader processes would inherit it and hold it for seconds after a kill
+            fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise ConfigError(f"{folder} is in use by another process; wait for it or choose run.name=…") from error
         yield
@@ -46,42 +47,66 @@ def write_json(file: Path, content: Any) -> None:
 def write_identity(config: ExperimentConfig, folder: Path) -> None:
     """Save configuration and environment, or refuse to continue a run that computes something else.
 
+    Other code is refused as long as the run is not finished. What ``run.force`` lets pass is kept as ``forced`` in
+    ``environment.json``.
+
     Raises:
-        ConfigError: naming the keys that differ.
+        ConfigError: naming what differs.
     """
-    file = folder / "config.yaml"
+    file, now = folder / "config.yaml", environment()
     if not file.exists():
-        write_json(folder / "environment.json", environment())
+        write_json(folder / "environment.json", now)
         write_text(file, to_yaml(config))
         return
     saved: Any = OmegaConf.to_container(OmegaConf.load(file))
-    old = dict(_flat(identity(saved)))
-    new = dict(_flat(identity(to_dict(config))))
-    changed = [f"{key}={new.get(key)} (was {old.get(key)})" for key in {**old, **new} if old.get(key) != new.get(key)]
+    changed = _changes(identity(saved), identity(to_dict(config)))
+    if not (folder / "results.json").exists():
+        before = json.loads((folder / "environment.json").read_text(encoding="utf-8"))
+        changed += _changes(*({key: each.get(key) for key in ("code", "packages")} for each in (before, now)))
     if changed:
-        raise ConfigError(f"{folder} belongs to another configuration, different in {', '.join(changed[:5])}; choose "
-                          "another run.name or remove the folder")  # fmt: skip
+        _force(folder, changed, config.run.force, now)
+        write_text(file, to_yaml(config))
 
 
-def write_data_identity(folder: Path, content: dict[str, Any]) -> None:
+def write_data_identity(folder: Path, content: dict[str, Any], force: bool = False) -> None:
     """Save what a run was made of besides its configuration, or refuse to continue with something else.
 
     Args:
         folder: of the run.
         content: plain values; ``fingerprint`` (of the corpus) and ``weights`` (of the packaged model) must not change.
+        force: let changes pass; they are kept as ``forced`` in ``environment.json``.
 
     Raises:
         ConfigError: if the run was started on other data or other packaged weights.
     """
     file = folder / "data.json"
-    if not file.exists():
-        write_json(file, content)
-        return
-    old = json.loads(file.read_text(encoding="utf-8"))
-    for key, what in (("fingerprint", "data"), ("weights", "packaged weights")):
-        if old[key] != content[key]:
-            raise ConfigError(f"{folder} was started with {what} {old[key]}, now it is {content[key]}: restore it or "
-                              "choose run.name=…")  # fmt: skip
+    if file.exists():
+        old = json.loads(file.read_text(encoding="utf-8"))
+        names = {"fingerprint": "data", "weights": "packaged weights"}
+        changed = _changes(*({what: values[key] for key, what in names.items()} for values in (old, content)))
+        if not changed:
+            return
+        _force(folder, changed, force)
+    write_json(file, content)
+
+
+def _changes(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
+    before, after = dict(_flat(old)), dict(_flat(new))
+    keys = {**before, **after}
+    return [f"{key}: {before.get(key)} -> {after.get(key)}" for key in keys if before.get(key) != after.get(key)]
+
+
+def _force(folder: Path, changed: list[str], force: bool, values: dict[str, Any] | None = None) -> None:
+    """Refuse what has changed, or note it in ``environment.json``, together with the environment of now."""
+    if not force:
+        more = f" and {len(changed) - 5} more" if len(changed) > 5 else ""
+        raise ConfigError(
+            f"{folder} was started differently: {'; '.join(changed[:5])}{more}. Restore that, choose another run.name, "
+            "or continue all the same with run.force=true; the report will say so"
+        )
+    file = folder / "environment.json"
+    before = json.loads(file.read_text(encoding="utf-8"))
+    write_json(file, {**before, **(values or {}), "forced": [*before.get("forced", ()), *changed]})
 
 
 def _flat(values: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
