@@ -41,6 +41,12 @@ class ModelConfig:
     """Hidden state of the tower that is used; the blocks after it are removed."""
     max_length: int = 2048
     """Longest sequence in tokens, image tokens included; longer samples are refused by name."""
+    text_nodes: Literal["packed", "pooled", "frozen", "truncated"] = "packed"
+    """Where an alignment head's text nodes come from; all but `packed` are cheaper and change the mathematics."""
+    text_layers: int | None = None
+    """Layers that `truncated` texts pass; None: a quarter of them."""
+    loss: Literal["chunked", "liger"] = "chunked"
+    """Cross entropy without all logits: our own, or Liger's kernel on CUDA (pip install 'medgraph[liger]')."""
 
 
 MODELS: dict[str, ModelConfig] = {

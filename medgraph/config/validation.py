@@ -25,7 +25,7 @@ _RANGES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
         "data.num_train data.num_task data.num_val data.num_test data.num_modalities data.num_areas data.num_findings "
         "data.questions_per_image data.turns data.max_per_subset model.max_length model.image_size model.pool model.queries "
         "stage?.batch_size stage?.accumulate trainer.num_nodes trainer.threads trainer.*_every eval.batch_size "
-        "eval.limit",
+        "eval.limit model.text_layers",
     ),
     (
         "0 or more",
@@ -104,6 +104,9 @@ def validate(config: ExperimentConfig) -> None:
                           "again; use none or full with trainer.compile=true")  # fmt: skip
     vision_source(config.model.vision)
     _check_model(config.model)
+    if config.model.text_layers is not None and config.model.text_nodes != "truncated":
+        raise ConfigError(f"model.text_layers={config.model.text_layers} has no effect with model.text_nodes="
+                          f"{config.model.text_nodes}; leave it out, or set model.text_nodes=truncated")  # fmt: skip
     _check_corruptions(config.eval.corruptions)
     _check_alignment(config)
 

@@ -15,9 +15,11 @@ from torch import nn
 from medgraph.config import ConfigError, ModelConfig
 from medgraph.config.presets import vision_source
 from medgraph.models.connectors import Connector
+from medgraph.models.loss import check_kernel
 from medgraph.models.medvlm import MedVLM
 from medgraph.models.projector import build_projector
 from medgraph.models.small import SMALL_VOCABULARY, small_llm, small_vision
+from medgraph.models.text_nodes import check_layers
 from medgraph.models.tokenizer import load_packaged_tokenizer, load_tokenizer, train_tokenizer
 from medgraph.models.vision import VisionTower, load_vision
 from medgraph.models.whole import load_whole
@@ -117,7 +119,16 @@ def build_model(config: ModelConfig, texts: Iterable[str], tokenizer: Any = None
             llm, tokenizer = _hub_language(config.llm, random)
     width = llm.get_input_embeddings().weight.shape[1]
     projector = build_projector(config.projector, vision.width, width, config.queries)
-    return MedVLM(vision, projector, llm, tokenizer).eval()
+    return _choose(MedVLM(vision, projector, llm, tokenizer), config).eval()
+
+
+def _choose(vlm: MedVLM, config: ModelConfig) -> MedVLM:
+    """Set how a model computes its loss and text nodes."""
+    check_kernel(config.loss)
+    if config.text_nodes == "truncated":
+        check_layers(vlm.llm, config.text_layers)
+    vlm.loss_kernel, vlm.text_source, vlm.text_layers = config.loss, config.text_nodes, config.text_layers
+    return vlm
 
 
 @contextmanager

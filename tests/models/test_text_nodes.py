@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 import torch
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from medgraph.alignment.head import AlignmentInput
 from medgraph.alignment.heads.exgra import ExGraHead
-from medgraph.config import ConfigError
+from medgraph.config import ConfigError, ExperimentConfig, model_config, validate
 from medgraph.data.collate import collate_conversations
 from medgraph.data.conversation import IGNORE
 from medgraph.data.loading import ConversationDataset
+from medgraph.models.build import build_model
 from medgraph.models.text_nodes import check_layers, read_batch
 
 VIEWS = ("answer", "extended")
@@ -126,3 +129,18 @@ def test_a_model_that_cannot_end_early_is_refused(vlm):
     other = GPT2LMHeadModel(GPT2Config(n_layer=1, n_embd=8, n_head=1, vocab_size=16))
     with pytest.raises(ConfigError, match="GPT2LMHeadModel has no list of layers"):
         check_layers(other, None)
+
+
+def test_a_built_model_has_the_configured_loss_and_text_nodes():
+    config = model_config("tiny", text_nodes="truncated", text_layers=2)
+    vlm = build_model(config, [])
+    assert (vlm.text_source, vlm.text_layers, vlm.loss_kernel) == ("truncated", 2, "chunked")
+    with pytest.raises(ConfigError, match=r"model\.text_layers=9"):
+        build_model(dataclasses.replace(config, text_layers=9), [])
+
+
+def test_layers_without_truncation_are_refused():
+    with pytest.raises(ConfigError, match=r"model\.text_layers=2 has no effect with model\.text_nodes=packed"):
+        validate(ExperimentConfig(model=model_config("tiny", text_layers=2)))
+    with pytest.raises(ConfigError, match=r"model\.text_layers=0: expected at least 1"):
+        validate(ExperimentConfig(model=model_config("tiny", text_nodes="truncated", text_layers=0)))
