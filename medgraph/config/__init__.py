@@ -39,6 +39,7 @@ from medgraph.config.sources import (
     PMCVQAConfig,
     QuestionsConfig,
     SlakeConfig,
+    SubsetsConfig,
     VQARADConfig,
 )
 from medgraph.config.validation import validate
@@ -69,6 +70,7 @@ __all__ = [
     "RunConfig",
     "SlakeConfig",
     "StageConfig",
+    "SubsetsConfig",
     "TrainerConfig",
     "VQARADConfig",
     "config_hash",

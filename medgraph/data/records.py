@@ -108,6 +108,8 @@ class Corpus:
         notes: counted facts that belong in the report (records dropped and why, unreadable images …).
         ordered: subsets whose records are turns that refer to earlier ones; their ids are ``<conversation>/<turn>``.
         turns: how many independent questions about an image make one training conversation; None: all.
+        vocabulary: texts that a tokenizer made for the data should know beside those of training, so that arms with
+            different training data share it.
     """
 
     splits: Mapping[str, Sequence[Record]]
@@ -115,6 +117,7 @@ class Corpus:
     notes: Mapping[str, int] = field(default_factory=dict)
     ordered: frozenset[str] = frozenset()
     turns: int | None = None
+    vocabulary: tuple[str, ...] = ()
 
     def fingerprint(self) -> str:
         """Hash of every record in every split (16 hex digits): two runs with equal values read the same records.
@@ -130,6 +133,8 @@ class Corpus:
             digest.update(f"\n[{name}]".encode())
             for record in self.splits[name]:
                 digest.update(repr(astuple(record)).encode())
+        for text in self.vocabulary:
+            digest.update(f"\n{text}".encode())
         return digest.hexdigest()[:16]
 
 
