@@ -5,7 +5,11 @@ from types import ModuleType, SimpleNamespace
 
 import pytest
 import torch
+import torch.distributed as dist
 from torch import nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
+from torch.distributed.tensor import DTensor
 from torch.nn import functional as F
 from transformers import (
     AutoModelForCausalLM,
@@ -184,6 +188,30 @@ def test_the_loss_is_that_of_the_model_itself(config, rule):
     assert LogitRule.of(llm.config) == rule
     ours = head_loss(llm.get_output_embeddings(), hidden, ids[:, 1:].flatten(), rule, "chunked")
     assert abs(ours - theirs) <= 1e-6 * theirs
+
+
+class Step(nn.Module):
+    """A tied embedding and head in one module, as the root of a sharded model has them."""
+
+    def __init__(self, weight: torch.Tensor) -> None:
+        super().__init__()
+        self.table, self.head = nn.Embedding(V, D, dtype=torch.float64), nn.Linear(D, V, False, dtype=torch.float64)
+        self.table.weight = self.head.weight = nn.Parameter(weight.detach().clone())
+
+    def forward(self, labels):
+        return head_loss(self.head, self.table(labels).tanh(), labels, PLAIN, "chunked")
+
+
+def test_the_head_of_a_sharded_model_is_whole_inside_its_forward():
+    _, weight, _, labels = inputs()
+    alone, sharded = Step(weight), Step(weight)
+    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    fully_shard(sharded, mesh=init_device_mesh("cpu", (1,)))
+    for step in (alone, sharded):
+        for _ in range(2):
+            step(labels).backward()
+    assert isinstance(sharded.head.weight, DTensor)
+    torch.testing.assert_close(sharded.head.weight.grad.full_tensor(), alone.head.weight.grad)
 
 
 class Wrapped(nn.Module):
