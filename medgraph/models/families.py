@@ -226,27 +226,30 @@ class Family:
 
     Attributes:
         token: what stands for one image token in a text.
+        count: how often ``token`` stands for an image of a size.
         context: arguments of the model for texts with images.
         before: text before the image tokens.
         after: text behind them.
         vision: name of the tower in the inner model.
         tower: its wrapper.
         projector: takes the projector out of the tower or the inner model.
-        spliced: whether image tokens stand in the text, N of them; else the text has one mark.
     """
 
     token: str
+    count: Callable[[Any, int], int]
     context: Context
     before: str = ""
     after: str = ""
     vision: str = "vision_tower"
     tower: type[WholeTower] = WholeTower
     projector: Callable[[Any, Any], nn.Module] = _beside
-    spliced: bool = True
 
 
 _QWEN = Family(
     token="<|image_pad|>",
+    count=lambda config, side: (
+        (side // config.vision_config.patch_size // config.vision_config.spatial_merge_size) ** 2
+    ),
     before="<|vision_start|>",
     after="<|vision_end|>",
     context=_qwen_context,
@@ -258,17 +261,18 @@ _QWEN = Family(
 FAMILIES: dict[str, Family] = {
     "gemma3": Family(
         token="<image_soft_token>",
+        count=lambda config, side: config.mm_tokens_per_image,
         before="\n\n<start_of_image>",
         after="<end_of_image>\n\n",
         context=_gemma_context,
     ),
     "mllama": Family(
         token="<|image|>",
+        count=lambda config, side: 1,
         context=_mllama_context,
         vision="vision_model",
         tower=MllamaTower,
         projector=_mllama_projector,
-        spliced=False,
     ),
     "qwen2_5_vl": _QWEN,
     "qwen2_vl": _QWEN,

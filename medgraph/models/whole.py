@@ -48,9 +48,7 @@ class WholeVLM(MedVLM):
     ) -> None:
         super().__init__(vision, projector, llm, tokenizer)  # type: ignore[arg-type]
         self.family, self.tiles = family, vision.tiles
-        with torch.no_grad():
-            tokens = self.encode_images(torch.zeros(1, 3, vision.image_size, vision.image_size, dtype=torch.uint8))
-        text = f"{family.before}{family.token * (tokens.shape[1] if family.spliced else 1)}{family.after}"
+        text = f"{family.before}{family.token * family.count(llm.config, vision.image_size)}{family.after}"
         self.register_buffer("block", torch.tensor(tokenizer(text, add_special_tokens=False)["input_ids"]), False)
         vision.num_tokens = len(self.block)
 
