@@ -48,19 +48,38 @@ def mixture_parts(config: MixtureConfig) -> list[MixturePart]:
 
 def _part(config: MixtureConfig, source: Mapping[str, object], where: str) -> MixturePart:
     options = dict(source)
-    name, count, splits = str(options.pop("name", "")), options.pop("count", None), options.pop("splits", SPLITS)
-    if not name or name == config.name or {"fraction", "augment", "cache"} & options.keys():
-        raise ConfigError(f"{where}={source}: expected a name (not mixture), its options, and no fraction, augment or "
-                          "cache: data.fraction, data.augment and data.cache are for the whole mixture")  # fmt: skip
+    count, splits = options.pop("count", None), options.pop("splits", SPLITS)
+    data = nested_source(options, where, config)
     if count is not None and not (str(count).isdecimal() and int(str(count)) > 0):
         raise ConfigError(f"{where}.count={count}: expected at least 1")
     wanted = splits.split(",") if isinstance(splits, str) else [str(split) for split in splits]  # type: ignore[attr-defined]
     for split in wanted:
         if split not in SPLITS:
             raise ConfigError(f"{where}.splits={split}: unknown split{suggest(split, SPLITS)}")
-    data = data_config(name, seed=config.seed, extended=config.extended)
+    return MixturePart(data, None if count is None else int(str(count)), tuple(wanted))
+
+
+def nested_source(source: Mapping[str, object], where: str, outer: DataConfig) -> DataConfig:
+    """The configuration of a source inside another one.
+
+    Args:
+        source: its ``name`` and options.
+        where: key of the source, for messages.
+        outer: the other one; its seed and kind of extended answers are the default.
+
+    Raises:
+        ConfigError: naming the source, the key and what is accepted.
+    """
+    options = dict(source)
+    name = str(options.pop("name", ""))
+    if name in ("", "mixture", "subsets") or {"fraction", "augment", "cache"} & options.keys():
+        raise ConfigError(
+            f"{where}={dict(source)}: expected the name of a plain source, its options, and no fraction, augment or "
+            f"cache: data.fraction, data.augment and data.cache are for all of data={outer.name}"
+        )
+    data = data_config(name, seed=outer.seed, extended=outer.extended)
     for setting in flatten("", options, f"{where}: "):
         assign(data, setting)
     if isinstance(data, FilesConfig):
         check_root(data, f"{where}.root")
-    return MixturePart(data, None if count is None else int(str(count)), tuple(wanted))
+    return data

@@ -76,7 +76,7 @@ class MedMATConfig(FilesConfig):
     subsets: list[str] = field(default_factory=list)
     """Subset numbers to read; empty: all that are there."""
     ood_subsets: list[str] = field(default_factory=list)
-    """Subsets kept for the ood split; empty: chosen so that each element also occurs in training."""
+    """Subsets kept for the ood split; empty: chosen so that each element also occurs in training; `none`: none."""
     max_per_subset: int = 3000
     """Cap on the training images of a subset, balanced over its labels; the other splits are capped in proportion."""
     questions: Literal["released", "rebuilt", "neutral"] = "released"
@@ -97,7 +97,7 @@ class FolderConfig(FilesConfig):
     triplet: list[str] = field(default_factory=list)
     """`modality/area/task` of all images, or `subfolder:modality/area/task` for each subfolder that is a subset."""
     ood_subsets: list[str] = field(default_factory=list)
-    """Subfolders kept for the ood split; empty: chosen so that each element also occurs in training."""
+    """Subfolders kept for the ood split; empty: chosen so that each element also occurs in training; `none`: none."""
     max_per_subset: int = 3000
     """Cap on the training images of a subset, balanced over its labels; the other splits are capped in proportion."""
 
@@ -266,11 +266,26 @@ class MixtureConfig(DataConfig):
     """Of each its `name` and options, `count` (training images to take; all) and `splits` (which to use; all)."""
 
 
+@dataclass
+class SubsetsConfig(DataConfig):
+    """Exact numbers of images of some subsets of a source train, another subset is tested; see docs/cg.md."""
+
+    name: str = "subsets"
+    source: dict[str, Any] = field(default_factory=dict)
+    """The source's `name` and options, e.g. {name: medmat, root: PATH}."""
+    train: list[str] = field(default_factory=list)
+    """`subset:images` for every subset that trains; empty: the model is asked as it is."""
+    target: str = ""
+    """Subset that is tested; half of its groups are its test set."""
+    labels: Literal["true", "shuffled"] = "true"
+    """`shuffled` gives the training images each other's questions and answers."""
+
+
 DATA: dict[str, type[DataConfig]] = {
     cls().name: cls
     for cls in (
         PhantomConfig, MedMATConfig, VQARADConfig, SlakeConfig, PathVQAConfig, PMCVQAConfig, OmniMedVQAConfig,
-        ConversationsConfig, FolderConfig, MasksConfig, ManifestConfig, HFConfig, MixtureConfig,
+        ConversationsConfig, FolderConfig, MasksConfig, ManifestConfig, HFConfig, MixtureConfig, SubsetsConfig,
     )
 }  # fmt: skip
 """Data sources by name."""

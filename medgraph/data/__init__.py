@@ -33,6 +33,7 @@ BUILDERS = {
     "manifest": "readers.manifest:build_manifest",
     "hf": "readers.manifest:build_hf",
     "mixture": "mixture:build_mixture",
+    "subsets": "subsets:build_subsets",
 }
 """Name of a source to the module and function that read it."""
 

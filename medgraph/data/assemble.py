@@ -95,13 +95,15 @@ def hold_out(
 
     Args:
         triplets: subset to triplet.
-        chosen: the user's choice; empty: `choose_ood` decides.
+        chosen: the user's choice; empty: `choose_ood` decides; ``none``: nothing.
         sources: subset to the sources of its images, where known.
         seed: seed of an automatic choice.
 
     Raises:
         ConfigError: if nothing is left for training, or a chosen combination would stay in training.
     """
+    if set(chosen) == {"none"}:
+        return set()
     held = set(chosen) or choose_ood(triplets, sources, seed)
     combinations = {triplets[key] for key in held}
     for key, triplet in triplets.items():

@@ -53,15 +53,16 @@ def build_medmat(config: MedMATConfig) -> Corpus:
             raise ConfigError("data.only_open: every data set behind the chosen subsets needs an account; "
                               "`medgraph data list --only-open` shows those that do not")  # fmt: skip
     keys = {file.spec.no: file.spec.key for file in files}
-    wanted = [subset_number(text, "data.ood_subsets") for text in config.ood_subsets]
+    ood = config.ood_subsets
+    wanted = [] if ood == ["none"] else [subset_number(text, "data.ood_subsets") for text in ood]
     if missing := [number for number in wanted if number not in keys]:
         known = ", ".join(map(str, keys))
         raise ConfigError(f"data.ood_subsets: subset {missing[0]} is not among those read: {known}")
     triplets = {file.spec.key: file.spec.triplet for file in files}
     sources = {file.spec.key: file.sources for file in files}
-    held = hold_out(triplets, [keys[number] for number in wanted], sources, config.seed)
+    held = hold_out(triplets, [keys[number] for number in wanted] or ood, sources, config.seed)
     notes: Counter[str] = Counter()
-    if not held:
+    if not held and not ood:
         notes["subsets, none of which can be held out so that its elements still occur in training"] = len(files)
     files.sort(key=lambda file: file.spec.key not in held)
     index, policy = PathIndex(root), Policy.of(config, notes)

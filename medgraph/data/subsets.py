@@ -1,0 +1,198 @@
+"""Exact numbers of images of chosen subsets train, another subset is tested: the data of one compositional experiment.
+
+A pool holds the subsets of a source, whatever their role there. Half of the target's groups (patients, images) are its
+test set, the same for every experiment on that target; they never train, not even in another subset.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from medgraph.config import ConfigError, DataConfig, MedMATConfig, PhantomConfig, SubsetsConfig
+from medgraph.config.mixture import nested_source
+from medgraph.data import build_corpus
+from medgraph.data.plan import draw
+from medgraph.data.records import Corpus, Image, MATTriplet, Record
+from medgraph.data.registry import Registry, SubsetSpec, builtin, from_yaml
+from medgraph.data.splits import position, take_balanced, take_strictly_balanced
+
+TARGET_TEST = 0.5
+"""Share of a target's groups that are its test set."""
+PHANTOM_TASKS = ("finding", "side", "level", "size", "severity")
+"""Questions that make a phantom's tasks: what does not follow from modality and area."""
+
+
+@dataclass(frozen=True)
+class Pool:
+    """All subsets of a source.
+
+    Attributes:
+        registry: the subsets that are there.
+        records: by subset key, every record of its images.
+        validation: ids of the images that only validate.
+        load_image: as in `Corpus`.
+        notes: what the reader counted.
+        seed: of the target's test sets.
+    """
+
+    registry: Registry
+    records: Mapping[str, Sequence[Record]]
+    validation: frozenset[str]
+    load_image: Callable[[str, int], Image]
+    notes: Mapping[str, int]
+    seed: int
+
+    def test_set(self, target: str) -> list[Record]:
+        """Test questions of a target: as many images of every label, where that keeps half of them.
+
+        Choice questions only, where there are any, as in Med-MAT (arXiv:2412.20070).
+        """
+        records = [record for record in self.records[target] if self._tests(record)]
+        labels = {record.image_id: record.label for record in records}
+        kept = take_strictly_balanced(labels, self.seed, len(labels))
+        if 2 * len(kept) < len(labels):
+            kept = take_balanced(labels, len(labels), self.seed)
+        choice = any(record.options for record in records)
+        return [record for record in records if record.image_id in kept and bool(record.options) == choice]
+
+    def training(self, subset: str, target: str) -> list[Record]:
+        """Records of a subset that may train where another (or the same) subset is the target."""
+        tested = {record.group for record in self.records[target] if self._tests(record)}
+        return [record for record in self.records[subset]
+                if record.group not in tested and record.image_id not in self.validation]  # fmt: skip
+
+    def validating(self, subset: str, target: str) -> list[Record]:
+        """Records of a subset that validate; none of the target's, which never selects a model."""
+        if subset == target:
+            return []
+        tested = {record.group for record in self.records[target] if self._tests(record)}
+        return [record for record in self.records[subset]
+                if record.group not in tested and record.image_id in self.validation]  # fmt: skip
+
+    def capacity(self, subset: str, target: str) -> int:
+        """Images of a subset that may train."""
+        return len({record.image_id for record in self.training(subset, target)})
+
+    def texts(self) -> tuple[str, ...]:
+        """Every question with its options, and every answer, once: the same for all experiments on the pool."""
+        records = [record for found in self.records.values() for record in found]
+        return tuple(dict.fromkeys(text for r in records for text in (r.question, *r.options, r.answer, r.extended)))
+
+    def _tests(self, record: Record) -> bool:
+        return position(self.seed, "target", record.group) < TARGET_TEST
+
+
+def read_pool(source: DataConfig) -> Pool:
+    """Read all subsets of a source, none of them held out.
+
+    Phantoms have no tasks of their own: a question about the finding, its side, level, size or severity makes one.
+
+    Raises:
+        ConfigError: if the source has fewer than two subsets.
+        DataError: for data that is missing or malformed.
+    """
+    base = builtin()
+    if isinstance(source, PhantomConfig):
+        source = replace(source, num_task=0, num_test=0, num_ood=0, holdout=0.0)
+    elif hasattr(source, "ood_subsets"):
+        source = replace(source, ood_subsets=["none"])
+        if isinstance(source, MedMATConfig) and (Path(source.root) / "subsets.yaml").is_file():
+            base = from_yaml(Path(source.root) / "subsets.yaml")
+    corpus = build_corpus(source)
+    every = [record for split in corpus.splits.values() for record in split]
+    validation = {record.image_id for record in corpus.splits["val"]}
+    if isinstance(source, PhantomConfig):
+        every = [_by_task(record) for record in every if record.question_type in PHANTOM_TASKS]
+    records: dict[str, dict[str, Record]] = {}
+    for record in every:  # a source without a task set of its own lists its training records twice
+        records.setdefault(record.subset, {})[record.id] = record
+    if len(records) < 2:
+        raise ConfigError(f"data.source.name={source.name}: has {len(records)} subset; an experiment needs two or more")
+    by_subset = {key: tuple(found.values()) for key, found in sorted(records.items())}
+    return Pool(_registry(by_subset, base), by_subset, frozenset(validation), corpus.load_image, corpus.notes,
+                source.seed)  # fmt: skip
+
+
+def build_subsets(config: SubsetsConfig) -> Corpus:
+    """Draw the training images of one experiment; the target's test set is the split ``ood``.
+
+    Raises:
+        ConfigError: for an unknown subset, a malformed entry, or more images than a subset has.
+        DataError: for data that is missing or malformed.
+    """
+    if config.fraction != 1:
+        raise ConfigError(f"data.fraction={config.fraction}: data.train says how many images train; set it to 1")
+    pool = read_pool(nested_source(config.source, "data.source", config))
+    if config.target not in pool.records:
+        raise ConfigError(f"data.target={config.target}: no such subset; there are {', '.join(pool.records)}")
+    counts = read_counts(config.train, pool.records)
+    train: list[Record] = []
+    for subset, count in counts.items():
+        candidates = pool.training(subset, config.target)
+        try:
+            train += draw(candidates, {subset: count}, config.seed).select(candidates)
+        except ValueError as error:
+            raise ConfigError(f"data.train: {error}") from error
+    if config.labels == "shuffled":
+        train = shuffle_images(train, config.seed)
+    validation = [record for subset in counts for record in pool.validating(subset, config.target)]
+    test = pool.test_set(config.target)
+    if not test:
+        raise ConfigError(f"data.target={config.target}: no image is left for its test set; choose another target")
+    notes = {**pool.notes, **{f"training images of {subset}": count for subset, count in counts.items()}}
+    splits = {"train": train, "task": (), "val": validation, "test": (), "ood": test}
+    return Corpus(splits, pool.load_image, notes, vocabulary=pool.texts())
+
+
+def read_counts(entries: Sequence[str], known: Iterable[str]) -> dict[str, int]:
+    """Read ``subset:images`` entries.
+
+    Raises:
+        ConfigError: naming the entry.
+    """
+    counts: dict[str, int] = {}
+    for entry in entries:
+        subset, _, count = entry.rpartition(":")
+        if subset not in known or not count.isdecimal() or int(count) < 1 or subset in counts:
+            raise ConfigError(f"data.train={entry}: expected subset:images, each subset once, out of "
+                              f"{', '.join(known)}")  # fmt: skip
+        counts[subset] = int(count)
+    return counts
+
+
+def shuffle_images(records: Sequence[Record], seed: int) -> list[Record]:
+    """Give every image's questions and answers to another image of its subset: the same texts, nothing to learn."""
+    images: dict[str, dict[str, Record]] = {}
+    for record in records:
+        images.setdefault(record.subset, {}).setdefault(record.image_id, record)
+    moved: dict[tuple[str, str], Record] = {}
+    for subset, found in images.items():
+        others = list(found.values())
+        random.Random(f"{seed} {subset}").shuffle(others)
+        moved |= {(subset, image): other for image, other in zip(found, others, strict=True)}
+    return [
+        replace(record, image=other.image, image_id=other.image_id, group=other.group)
+        for record in records
+        for other in [moved[record.subset, record.image_id]]
+    ]
+
+
+def _by_task(record: Record) -> Record:
+    """A phantom's question as a record of the subset (modality, area, question type)."""
+    triplet = MATTriplet(record.triplet.modality, record.triplet.area, record.question_type)
+    return replace(record, triplet=triplet, subset=str(triplet), label=record.answer)
+
+
+def _registry(records: Mapping[str, Sequence[Record]], base: Registry) -> Registry:
+    """Entries of the subsets that are there: known ones with their tags, others with the triplet of their records."""
+    known = {spec.key: spec for spec in base}
+    free = 1 + max(spec.no for spec in base)
+    specs = []
+    for number, (key, found) in enumerate(records.items(), start=free):
+        triplet = found[0].triplet
+        kind = "det" if triplet.task.endswith("_det") else "seg" if triplet.task.endswith("_seg") else "cls"
+        specs.append(known.get(key) or SubsetSpec(number, triplet, slug=key, kind=kind))  # type: ignore[arg-type]
+    return Registry(specs, base.datasets.values())
