@@ -20,7 +20,7 @@ from medgraph.models.medvlm import MedVLM
 from medgraph.models.projector import build_projector
 from medgraph.models.small import SMALL_VOCABULARY, small_llm, small_vision
 from medgraph.models.text_nodes import check_layers
-from medgraph.models.tokenizer import load_packaged_tokenizer, load_tokenizer, train_tokenizer
+from medgraph.models.tokenizer import fit_to_table, load_packaged_tokenizer, load_tokenizer, train_tokenizer
 from medgraph.models.vision import VisionTower, load_vision
 from medgraph.models.whole import load_whole
 
@@ -117,7 +117,8 @@ def build_model(config: ModelConfig, texts: Iterable[str], tokenizer: Any = None
     else:
         with _names("model.llm", config.llm):
             llm, tokenizer = _hub_language(config.llm, random)
-    width = llm.get_input_embeddings().weight.shape[1]
+    rows, width = llm.get_input_embeddings().weight.shape
+    fit_to_table(tokenizer, rows)
     projector = build_projector(config.projector, vision.width, width, config.queries)
     return _choose(MedVLM(vision, projector, llm, tokenizer), config).eval()
 

@@ -110,3 +110,20 @@ def load_tokenizer(name: str, key: str = "model.llm") -> Any:
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.unk_token or tokenizer.eos_token
     return tokenizer
+
+
+def fit_to_table(tokenizer: Any, rows: int) -> None:
+    """Pad with a token that a language model has a row for; the one that answers end with must have one.
+
+    Args:
+        tokenizer: changed in place.
+        rows: tokens of the model's embedding table; one behind it is met where a tokenizer was extended alone.
+
+    Raises:
+        ConfigError: if the end-of-text token has none.
+    """
+    if tokenizer.eos_token_id >= rows:
+        raise ConfigError(f"model.llm: its tokenizer ends texts with token {tokenizer.eos_token_id}, "
+                          f"{tokenizer.eos_token!r}, the model knows {rows} tokens; the two do not belong together")  # fmt: skip
+    if tokenizer.pad_token_id >= rows:
+        tokenizer.pad_token = tokenizer.eos_token

@@ -55,9 +55,9 @@ class VisionTower(nn.Module):
         config: Any = model.config
         blocks = _blocks(model)
         keep = len(blocks) + 1 + layer
-        if layer >= 0 or keep < 1:
-            limit = f"-{len(blocks)} to -1 for {len(blocks)} blocks" if blocks else "-1, its stages have no common size"
-            raise ConfigError(f"model.vision_layer={layer}: expected {limit} of {type(model).__name__}")
+        if layer >= 0 or keep < min(1, len(blocks)):
+            limit = f"-{len(blocks)} to -1 for {len(blocks)} blocks" if blocks else "-1 for a tower of stages"
+            raise ConfigError(f"model.vision_layer={layer}: expected {limit}")
         self.layers = [*([keep] if layer < -1 or raw else []), *connector.others(len(blocks))]
         del blocks[max([keep, *self.layers]) :]
         config.num_hidden_layers = len(blocks)
