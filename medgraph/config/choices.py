@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import os
 import sys
@@ -51,7 +52,7 @@ def model_config(name: str, **options: Any) -> ModelConfig:
         raise ConfigError(f"model={name}: unknown preset{suggest(name, MODELS)}; for any other Hugging Face model "
                           "set model.vision and model.llm to names or local paths")  # fmt: skip
     _refuse_unknown(options, ModelConfig, f"model={name}")
-    return dataclasses.replace(MODELS[name], **options)
+    return dataclasses.replace(copy.deepcopy(MODELS[name]), **options)
 
 
 def head_config(name: str, **options: Any) -> Any:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+import copy
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from medgraph.config.sources import DataConfig, PhantomConfig
@@ -11,6 +12,24 @@ STAGES = ("stage1", "stage2", "stage3")
 """The stages of an experiment in their order; each is a field of `ExperimentConfig`."""
 VIEWS = ("answer", "extended")
 """Texts that an alignment head can see."""
+
+
+@dataclass
+class LoraOptions:
+    """Low-rank adapters (arXiv:2106.09685); a part that has them trains nothing else."""
+
+    rank: int = 0
+    """Width of the adapters; 0: none."""
+    alpha: int = 16
+    """Scale of what they add, before the division by `rank`."""
+    dropout: float = 0.0
+    """Share of their input that is dropped in training."""
+    dora: bool = False
+    """Learn the length of each output's weights apart from their direction (DoRA, arXiv:2402.09353)."""
+    targets: list[str] = field(default_factory=list)
+    """Names of linear layers, such as [q_proj,v_proj]; empty: all of them but the output embedding."""
+    parts: list[str] = field(default_factory=lambda: ["llm"])
+    """Parts that get adapters, out of vision, llm."""
 
 
 @dataclass
@@ -39,6 +58,9 @@ class ModelConfig:
     """Tokens of an image behind the resampler."""
     vision_layer: int = -2
     """Hidden state of the tower that is used; the blocks after it are removed."""
+    lora: LoraOptions = field(default_factory=LoraOptions)
+    quantize: Literal["none", "4bit"] = "none"
+    """`4bit` keeps the language model's frozen weights in NF4 under its adapters (QLoRA, arXiv:2305.14314)."""
     max_length: int = 2048
     """Longest sequence in tokens, image tokens included; longer samples are refused by name."""
     text_nodes: Literal["packed", "pooled", "frozen", "truncated"] = "packed"
@@ -175,7 +197,7 @@ class ExperimentConfig:
     """Seed of initialisation, order and noise."""
     run: RunConfig = field(default_factory=RunConfig)
     data: DataConfig = field(default_factory=PhantomConfig)
-    model: ModelConfig = field(default_factory=lambda: replace(MODELS["tiny"]))
+    model: ModelConfig = field(default_factory=lambda: copy.deepcopy(MODELS["tiny"]))
     alignment: Any = field(default_factory=_no_alignment)
     """`name` and the constructor arguments of an alignment head; see `head_config`."""
     stage1: StageConfig = field(default_factory=StageConfig)

@@ -23,19 +23,28 @@ _RANGES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
         "at least 1",
         lambda value: value >= 1,
         "data.num_train data.num_task data.num_val data.num_test data.num_modalities data.num_areas data.num_findings "
-        "data.questions_per_image data.turns data.max_per_subset model.max_length model.image_size model.pool model.queries "
-        "stage?.batch_size stage?.accumulate trainer.num_nodes trainer.threads trainer.*_every eval.batch_size "
-        "eval.limit model.text_layers",
+        "data.questions_per_image data.turns data.max_per_subset model.max_length model.image_size model.pool "
+        "model.queries model.text_layers model.lora.alpha stage?.batch_size stage?.accumulate trainer.num_nodes "
+        "trainer.threads trainer.*_every eval.batch_size eval.limit",
     ),
     (
         "0 or more",
         lambda value: value >= 0,
         "data.num_ood data.seed stage?.steps stage?.epochs stage?.weight_decay stage?.grad_clip stage?.alpha "
-        "stage?.queue trainer.num_workers eval.max_new_tokens",
+        "stage?.queue model.lora.rank trainer.num_workers eval.max_new_tokens",
     ),
     ("a number above 0", lambda value: value > 0, "trainer.preflight_seconds stage?.lr"),
     ("a share in (0, 1]", lambda value: 0 < value <= 1, "data.fraction"),
-    ("a share in [0, 1)", lambda value: 0 <= value < 1, "data.holdout data.test_share stage?.warmup"),
+    (
+        "a share in [0, 1)",
+        lambda value: 0 <= value < 1,
+        "data.holdout data.test_share model.lora.dropout stage?.warmup",
+    ),
+    (
+        "one or both of vision, llm",
+        lambda value: 0 < len(value) == len(set(value)) and set(value) <= {"vision", "llm"},
+        "model.lora.parts",
+    ),
     ("a number in [0, 1]", lambda value: 0 <= value <= 1, "data.entanglement"),
     ("an integer from 0 to 4294967295", lambda value: 0 <= value < 2**32, "seed"),
     (
@@ -68,10 +77,7 @@ def validate(config: ExperimentConfig) -> None:
     Raises:
         ConfigError: naming the key, the value and what is accepted.
     """
-    for group, section in [("", config), *((f"{name}.", value) for name, value in vars(config).items())]:
-        if dataclasses.is_dataclass(section):
-            for name, value in vars(section).items():
-                _check_range(f"{group}{name}", value)
+    _check_ranges("", config)
     if isinstance(config.data, FilesConfig):
         check_root(config.data)
     if isinstance(config.data, MixtureConfig):
@@ -104,6 +110,7 @@ def validate(config: ExperimentConfig) -> None:
                           "again; use none or full with trainer.compile=true")  # fmt: skip
     vision_source(config.model.vision)
     _check_model(config.model)
+    _check_quantize(config.model)
     if config.model.text_layers is not None and config.model.text_nodes != "truncated":
         raise ConfigError(f"model.text_layers={config.model.text_layers} has no effect with model.text_nodes="
                           f"{config.model.text_nodes}; leave it out, or set model.text_nodes=truncated")  # fmt: skip
@@ -130,6 +137,25 @@ def _check_model(model: ModelConfig) -> None:
         value = getattr(model, name)
         if value != getattr(parts, name):
             raise ConfigError(f"model.{name}={value} has no effect beside model.vlm={model.vlm}; leave one of them out")
+
+
+def _check_quantize(model: ModelConfig) -> None:
+    """Weights of four bits cannot be trained, nor be drawn, and only language models are loaded with them."""
+    if model.quantize == "none":
+        return
+    if not model.lora.rank or "llm" not in model.lora.parts:
+        raise ConfigError(f"model.quantize={model.quantize}: such weights are not trained, adapters are; add "
+                          "model.lora.rank=8, and llm to model.lora.parts")  # fmt: skip
+    if model.vlm is not None or model.llm in ("tiny", "small") or model.weights == "random":
+        raise ConfigError(f"model.quantize={model.quantize} is for a pretrained model.llm by hub name or local path")
+
+
+def _check_ranges(prefix: str, section: Any) -> None:
+    for name, value in vars(section).items():
+        if dataclasses.is_dataclass(value):
+            _check_ranges(f"{prefix}{name}.", value)
+        else:
+            _check_range(f"{prefix}{name}", value)
 
 
 def _check_range(key: str, value: Any) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
+import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from importlib import resources
@@ -15,6 +17,7 @@ from torch import nn
 from medgraph.config import ConfigError, ModelConfig
 from medgraph.config.presets import vision_source
 from medgraph.models.connectors import Connector
+from medgraph.models.lora import add_lora
 from medgraph.models.loss import check_kernel
 from medgraph.models.medvlm import MedVLM
 from medgraph.models.projector import build_projector
@@ -92,12 +95,13 @@ def build_model(config: ModelConfig, texts: Iterable[str], tokenizer: Any = None
         tokenizer: the one that a run of the tiny or small preset has saved; ``texts`` are not needed then.
 
     Returns:
-        The model in float32 on the CPU, in evaluation mode.
+        The model in float32 on the CPU (a language model of four bits is on its GPU), in evaluation mode.
     """
     random = config.weights == "random"
     if config.vlm is not None:
         with _names("model.vlm", config.vlm):
-            return load_whole(config.vlm, random, config.image_size).eval()
+            whole = load_whole(config.vlm, random, config.image_size)
+        return _choose(whole, config).eval()
     connector = Connector(config.connector, config.pool)
     if config.vision == "tiny":
         tower = tiny_vision()
@@ -116,7 +120,7 @@ def build_model(config: ModelConfig, texts: Iterable[str], tokenizer: Any = None
         llm = small_llm(len(tokenizer))
     else:
         with _names("model.llm", config.llm):
-            llm, tokenizer = _hub_language(config.llm, random)
+            llm, tokenizer = _hub_language(config.llm, random, config.quantize)
     rows, width = llm.get_input_embeddings().weight.shape
     fit_to_table(tokenizer, rows)
     projector = build_projector(config.projector, vision.width, width, config.queries)
@@ -124,10 +128,11 @@ def build_model(config: ModelConfig, texts: Iterable[str], tokenizer: Any = None
 
 
 def _choose(vlm: MedVLM, config: ModelConfig) -> MedVLM:
-    """Set how a model computes its loss and text nodes."""
+    """Set how a model computes its loss and text nodes, and add adapters."""
     check_kernel(config.loss)
     if config.text_nodes == "truncated":
         check_layers(vlm.llm, config.text_layers)
+    add_lora(vlm, config.lora)
     vlm.loss_kernel, vlm.text_source, vlm.text_layers = config.loss, config.text_nodes, config.text_layers
     return vlm
 
@@ -187,10 +192,28 @@ def move_embeddings(llm: Any, old: Any, new: Any) -> None:
         llm.get_input_embeddings().weight.copy_(torch.stack([rows[ids or [0]].mean(0) for ids in pieces]))
 
 
-def _hub_language(name: str, random: bool) -> tuple[Any, Any]:
+def _hub_language(name: str, random: bool, quantize: str) -> tuple[Any, Any]:
     from transformers import AutoConfig, AutoModelForCausalLM
 
     tokenizer = load_tokenizer(name)
     if random:
         return AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(name), dtype=torch.float32), tokenizer
-    return AutoModelForCausalLM.from_pretrained(name, dtype=torch.float32), tokenizer
+    options = {} if quantize == "none" else four_bits()
+    return AutoModelForCausalLM.from_pretrained(name, dtype=torch.float32, **options), tokenizer
+
+
+def four_bits() -> dict[str, Any]:
+    """Arguments of ``from_pretrained`` for frozen NF4 weights on this process's GPU (QLoRA, arXiv:2305.14314).
+
+    Raises:
+        ConfigError: without CUDA or bitsandbytes.
+    """
+    if not torch.cuda.is_available() or importlib.util.find_spec("bitsandbytes") is None:
+        raise ConfigError("model.quantize=4bit: needs a CUDA device and bitsandbytes; pip install 'medgraph[qlora]'")
+    from transformers import BitsAndBytesConfig
+
+    quantization = BitsAndBytesConfig(
+        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=torch.bfloat16,
+    )  # fmt: skip
+    return {"quantization_config": quantization, "device_map": {"": int(os.environ.get("LOCAL_RANK", "0"))}}

@@ -27,6 +27,9 @@ PAPER = {
     "stage2": Recipe(batch_size=16, lr=2e-5, train=("projector", "llm"), epochs=3),
     "stage3": Recipe(batch_size=32, lr=4e-5, train=("projector", "llm"), epochs=15),
 }
+LORA_LR = 2e-4
+"""Learning rate where a real language model trains its adapters: that of LLaVA-1.5 (arXiv:2310.03744; rank 128, alpha
+256) and of QLoRA up to 13B (arXiv:2305.14314). ExGra-Med publishes none."""
 FINE_TUNING = {
     # stage 3 by data set, without and with a dense connector; the release has two devices
     ("vqa_rad", False): Recipe(batch_size=32, lr=4e-5, train=("projector", "llm"), epochs=15),
@@ -61,14 +64,15 @@ def resolve(config: ExperimentConfig) -> ExperimentConfig:
     model = config.model
     own = model.vlm is None and model.vision == model.llm
     recipes = BUILT_IN.get(model.llm, PAPER) if own else PAPER
+    adapters = recipes is PAPER and model.lora.rank > 0 and "llm" in model.lora.parts
     if recipes is PAPER:
         data_set = FINE_TUNING.get((_task_set(config.data), config.model.connector != "none"), PAPER["stage3"])
         recipes = {**PAPER, "stage3": data_set}
     return dataclasses.replace(
         config,
-        stage1=_fill(config.stage1, recipes["stage1"], config.data.fraction),
-        stage2=_fill(config.stage2, recipes["stage2"], config.data.fraction),
-        stage3=_fill(config.stage3, recipes["stage3"], 1.0),
+        stage1=_fill(config.stage1, recipes["stage1"], config.data.fraction, adapters),
+        stage2=_fill(config.stage2, recipes["stage2"], config.data.fraction, adapters),
+        stage3=_fill(config.stage3, recipes["stage3"], 1.0, adapters),
     )
 
 
@@ -79,14 +83,15 @@ def _task_set(data: DataConfig) -> str:
     return data.name
 
 
-def _fill(stage: StageConfig, recipe: Recipe, fraction: float) -> StageConfig:
+def _fill(stage: StageConfig, recipe: Recipe, fraction: float, adapters: bool) -> StageConfig:
     length = stage.steps is not None or stage.epochs is not None
     epochs = None if recipe.epochs is None else recipe.epochs / fraction
+    train = list(recipe.train) if stage.train is None else stage.train
     return dataclasses.replace(
         stage,
         steps=stage.steps if length else recipe.steps,
         epochs=stage.epochs if length else epochs,
         batch_size=stage.batch_size or recipe.batch_size,
-        lr=stage.lr or recipe.lr,
-        train=list(recipe.train) if stage.train is None else stage.train,
+        lr=stage.lr or (LORA_LR if adapters and "llm" in train else recipe.lr),
+        train=train,
     )

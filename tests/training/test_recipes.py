@@ -2,7 +2,15 @@ import dataclasses
 
 import pytest
 
-from medgraph.config import ExperimentConfig, MixtureConfig, PathVQAConfig, SlakeConfig, StageConfig, VQARADConfig
+from medgraph.config import (
+    ExperimentConfig,
+    LoraOptions,
+    MixtureConfig,
+    PathVQAConfig,
+    SlakeConfig,
+    StageConfig,
+    VQARADConfig,
+)
 from medgraph.config import model_config as model
 from medgraph.training.recipes import resolve
 
@@ -46,3 +54,14 @@ def test_less_data_takes_as_many_steps():
     config.data.fraction = 0.1
     assert resolve(config).stage2.epochs == pytest.approx(30)
     assert resolve(config).stage3.epochs == 15
+
+
+def test_adapters_of_a_real_language_model_learn_faster_than_whole_weights():
+    lora = LoraOptions(rank=8)
+    config = resolve(ExperimentConfig(model=dataclasses.replace(REAL, lora=lora)))
+    assert (config.stage1.lr, config.stage2.lr, config.stage3.lr) == (2e-3, 2e-4, 2e-4)
+    given = ExperimentConfig(model=dataclasses.replace(REAL, lora=lora), stage2=StageConfig(lr=1e-3))
+    assert resolve(given).stage2.lr == 1e-3
+    tower = dataclasses.replace(REAL, lora=LoraOptions(rank=8, parts=["vision"]))
+    assert resolve(ExperimentConfig(model=tower)).stage2.lr == 2e-5
+    assert resolve(ExperimentConfig(model=model("tiny", lora=lora))).stage2.lr == 1.5e-3

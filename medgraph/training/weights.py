@@ -1,0 +1,97 @@
+"""What stages have trained, on disk: adapters or whole parts, read back strictly."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import load_file
+from torch import Tensor
+
+from medgraph.config import STAGES, ConfigError, ExperimentConfig
+from medgraph.models.medvlm import MedVLM
+
+NAMED = 3
+"""Names in a message."""
+
+
+def trained_state(vlm: MedVLM, parts: Collection[str]) -> dict[str, Tensor]:
+    """Weights that training the named parts of a model changes, each stored once even where modules share it."""
+    return {name: value.detach().cpu().contiguous() for name, value in vlm.trained_parameters(parts).items()}
+
+
+def load_weights(vlm: MedVLM, parts: Collection[str], file: Path) -> None:
+    """Load what `trained_state` returned.
+
+    Args:
+        vlm: the model; changed in place.
+        parts: all parts that were trained up to then.
+        file: safetensors.
+
+    Raises:
+        ConfigError: if names or shapes are not those of the model, naming them.
+    """
+    state, expected = load_file(file), vlm.trained_parameters(parts)
+    check_names(file, state, expected)
+    for name, value in state.items():
+        found, wanted = tuple(value.shape), tuple(expected[name].shape)
+        if found != wanted:
+            raise ConfigError(f"{file}: {name} is {found}, in this model {wanted}; it was written with other model.* "
+                              "options")  # fmt: skip
+    vlm.load_state_dict(state, strict=False)
+
+
+def load_stages(vlm: MedVLM, config: ExperimentConfig, folder: Path) -> list[str]:
+    """Load what the finished stages of a run have trained.
+
+    Args:
+        vlm: the model as it was built; changed in place.
+        config: of the run, with every value that was used.
+        folder: of the run.
+
+    Returns:
+        Names of the finished stages.
+
+    Raises:
+        ConfigError: if there are none, or weights do not fit the model.
+    """
+    parts: set[str] = set()
+    finished = []
+    for name in STAGES:
+        file = folder / name / "weights.safetensors"
+        if file.exists():
+            parts |= set(getattr(config, name).train)
+            load_weights(vlm, parts, file)
+            finished.append(name)
+    if not finished:
+        raise ConfigError(f"{folder}: no stage has finished; run it to the end first")
+    return finished
+
+
+def without_frozen(state: Mapping[str, Any], frozen: Collection[str]) -> dict[str, Any]:
+    """A state dict without frozen weights, and without the scales that four-bit weights keep as ``NAME.weight.…``."""
+    return {
+        name: value
+        for name, value in state.items()
+        if name not in frozen and f"{name.partition('.weight.')[0]}.weight" not in frozen
+    }
+
+
+def check_names(source: Path | str, found: Iterable[str], expected: Iterable[str]) -> None:
+    """Check that weights are complete and nothing else.
+
+    Args:
+        source: where they come from, for the message.
+        found: their names.
+        expected: names they should have.
+
+    Raises:
+        ConfigError: naming what is missing and what is not known.
+    """
+    found, expected = set(found), set(expected)
+    if found != expected:
+        wrong = (("lacks", expected - found), ("has the unknown", found - expected))
+        texts = [f"{verb} {', '.join(sorted(names)[:NAMED])}{f' and {len(names) - NAMED} more' * (len(names) > NAMED)}"
+                 for verb, names in wrong if names]  # fmt: skip
+        raise ConfigError(f"{source} {' and '.join(texts)}; it was written with other model.* options or stageN.train")
