@@ -45,7 +45,7 @@ _RANGES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
         lambda value: 0 < len(value) == len(set(value)) and set(value) <= {"vision", "llm"},
         "model.lora.parts",
     ),
-    ("a number in [0, 1]", lambda value: 0 <= value <= 1, "data.entanglement"),
+    ("a number in [0, 1]", lambda value: 0 <= value <= 1, "data.entanglement data.interaction"),
     ("an integer from 0 to 4294967295", lambda value: 0 <= value < 2**32, "seed"),
     (
         "a folder name of letters, digits and . _ + = -",
