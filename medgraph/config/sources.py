@@ -53,6 +53,9 @@ class PhantomConfig(DataConfig):
     """Share of the (modality, area, finding) combinations kept for the ood split."""
     entanglement: float = 0.0
     """0: factors are independent; 1: the modality determines the area."""
+    interaction: float = 0.0
+    """Share of the pairs of modality and area that have looks of their own: finding, position, size and severity are
+    drawn as other values there. 1: nothing that is learnt in one pair holds in the next."""
 
 
 @dataclass

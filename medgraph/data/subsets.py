@@ -22,7 +22,7 @@ from medgraph.data.splits import position, take_balanced, take_strictly_balanced
 TARGET_TEST = 0.5
 """Share of a target's groups that are its test set."""
 PHANTOM_TASKS = ("finding", "side", "level", "size", "severity")
-"""Questions that make a phantom's tasks: what does not follow from modality and area."""
+"""Questions about abnormal phantoms that make their tasks: what does not follow from modality and area."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,8 @@ class Pool:
 def read_pool(source: DataConfig) -> Pool:
     """Read all subsets of a source, none of them held out.
 
-    Phantoms have no tasks of their own: a question about the finding, its side, level, size or severity makes one.
+    Phantoms have no tasks of their own: a question about the kind of an abnormal finding, its side, level, size or
+    severity makes one.
 
     Raises:
         ConfigError: if the source has fewer than two subsets.
@@ -105,7 +106,8 @@ def read_pool(source: DataConfig) -> Pool:
     every = [record for split in corpus.splits.values() for record in split]
     validation = {record.image_id for record in corpus.splits["val"]}
     if isinstance(source, PhantomConfig):
-        every = [_by_task(record) for record in every if record.question_type in PHANTOM_TASKS]
+        abnormal = [record for record in every if record.label != "normal"]
+        every = [_by_task(record) for record in abnormal if record.question_type in PHANTOM_TASKS]
     records: dict[str, dict[str, Record]] = {}
     for record in every:  # a source without a task set of its own lists its training records twice
         records.setdefault(record.subset, {})[record.id] = record

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
 from dataclasses import astuple
 from itertools import combinations
@@ -95,6 +96,7 @@ def test_seen_combinations_are_equally_frequent():
         ({"num_areas": 8}, r"data.num_areas=8 is outside 2 to 7: lung, brain"),
         ({"num_findings": 1}, r"data.num_findings=1 is outside 2 to 7"),
         ({"entanglement": 1.5}, r"data.entanglement=1.5 is not a share"),
+        ({"interaction": -1.0}, r"data.interaction=-1.0 is not a share"),
         ({"holdout": -0.1}, r"data.holdout=-0.1 is not a share"),
         ({"holdout": 0.9}, r"holdout=0.9 asks for 58 of 64 combinations.*lower data.holdout"),
     ],
@@ -102,3 +104,25 @@ def test_seen_combinations_are_equally_frequent():
 def test_values_out_of_range_are_refused(options, message):
     with pytest.raises(ConfigError, match=message):
         FactorSpace(PhantomConfig(**options))
+
+
+def test_interaction_gives_every_pair_looks_of_its_own():
+    config = PhantomConfig(num_modalities=3, num_areas=3, holdout=0.0, interaction=1.0)
+    space, plain = FactorSpace(config), FactorSpace(dataclasses.replace(config, interaction=0.0))
+    looks: dict[tuple[str, str], dict[str, str]] = {}
+    for index in range(600):
+        factors = space.draw(index)
+        assert plain.appearance(factors) == factors == plain.draw(index)
+        drawn = space.appearance(factors)
+        assert (drawn.modality, drawn.area, drawn.nuisance) == (factors.modality, factors.area, factors.nuisance)
+        assert (drawn.finding == "normal") == (factors.finding == "normal")
+        known = looks.setdefault((factors.modality, factors.area), {})
+        for name in ("finding", "severity"):
+            assert known.setdefault(getattr(factors, name), getattr(drawn, name)) == getattr(drawn, name)
+    for name in ("mass", "mild"):
+        for one, other in combinations(looks, 2):
+            if one[0] == other[0] or one[1] == other[1]:  # pairs that share an element never share a look
+                assert looks[one][name] != looks[other][name]
+    half = FactorSpace(dataclasses.replace(config, num_modalities=7, num_areas=7, interaction=0.5))
+    moved = {(f.modality, f.area) for f in map(half.draw, range(600)) if half.appearance(f) != f}
+    assert 10 < len(moved) < 39

@@ -59,7 +59,7 @@ def build_phantom(config: PhantomConfig) -> Corpus:
 
 def load_phantom(space: FactorSpace, image: str, side: int) -> Image:
     """Render the image with the index ``image`` (decimal digits) as (side, side, 3) uint8 RGB."""
-    return render(space.draw(int(image)), side)
+    return render(space.appearance(space.draw(int(image))), side)
 
 
 def _records(space: FactorSpace, index: int, config: PhantomConfig) -> Iterator[Record]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from itertools import combinations, product
 from typing import TypeVar
@@ -17,6 +17,7 @@ import numpy as np
 
 from medgraph.config import ConfigError, PhantomConfig
 from medgraph.data.records import MATTriplet
+from medgraph.data.splits import position
 
 MODALITIES = ("x-ray", "ct", "mri", "ultrasound", "fundus", "dermoscopy", "histology")
 AREAS = ("lung", "brain", "kidney", "breast", "heart", "eye", "forearm")
@@ -162,11 +163,12 @@ class FactorSpace:
     """
 
     def __init__(self, config: PhantomConfig) -> None:
-        self.seed, self.entanglement = config.seed, config.entanglement
+        self.seed, self.entanglement, self.interaction = config.seed, config.entanglement, config.interaction
         self.modalities = _first(MODALITIES, config.num_modalities, "num_modalities")
         self.areas = _first(AREAS, config.num_areas, "num_areas")
         self.findings = _first(FINDINGS, config.num_findings, "num_findings")
-        for name, value in (("holdout", config.holdout), ("entanglement", config.entanglement)):
+        for name in ("holdout", "entanglement", "interaction"):
+            value = getattr(config, name)
             if not 0 <= value <= 1:
                 raise ConfigError(f"data.{name}={value} is not a share in [0, 1]")
         crossing = [MATTriplet(*names) for names in product(self.modalities, self.areas, self.findings)]
@@ -197,6 +199,23 @@ class FactorSpace:
             severity=_pick(SEVERITIES, u[5]),
             nuisance=Nuisance(*(float(low + (high - low) * share) for low, high, share in spread)),
         )
+
+    def appearance(self, factors: Factors) -> Factors:
+        """The factors that an image is drawn with; the true ones, unless its modality and area have looks of their own.
+
+        Such a pair moves every value on by modality number + area number, around its list (abnormal findings among
+        themselves): a look differs between any two neighbouring areas of a modality, and modalities of an area.
+        """
+        m, a = self.modalities.index(factors.modality), self.areas.index(factors.area)
+        if position(self.seed, "interaction", factors.modality, factors.area) >= self.interaction:
+            return factors
+        abnormal = tuple(finding for finding in self.findings if finding != "normal")
+        looks = {"side": SIDES, "level": LEVELS, "size": SIZES, "severity": SEVERITIES}
+        if factors.finding != "normal":
+            looks["finding"] = abnormal
+        moved = {name: values[(values.index(getattr(factors, name)) + m + a) % len(values)]
+                 for name, values in looks.items()}  # fmt: skip
+        return replace(factors, **moved)
 
 
 def _pick(values: Sequence[T], share: float) -> T:
