@@ -123,7 +123,7 @@ def fit_to_table(tokenizer: Any, rows: int) -> None:
         ConfigError: if the end-of-text token has none.
     """
     if tokenizer.eos_token_id >= rows:
-        raise ConfigError(f"model.llm: its tokenizer ends texts with token {tokenizer.eos_token_id}, "
-                          f"{tokenizer.eos_token!r}, the model knows {rows} tokens; the two do not belong together")  # fmt: skip
+        raise ConfigError(f"model.llm: its tokenizer ends texts with token {tokenizer.eos_token_id}, the model knows "
+                          f"{rows} tokens; the two do not belong together")  # fmt: skip
     if tokenizer.pad_token_id >= rows:
         tokenizer.pad_token = tokenizer.eos_token
