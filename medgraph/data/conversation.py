@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from medgraph.data.chat import chat_format
 from medgraph.data.errors import DataError
 from medgraph.data.records import Record
 
@@ -72,25 +73,27 @@ def reply(record: Record, detail: bool = False) -> str:
 
 
 def prompt(record: Record, image: bool = True) -> str:
-    """Text up to the point where the answer begins."""
+    """Text up to the point where the answer begins, in MedGraph's own format."""
     return f"USER: {IMAGE_MARK}\n{ask(record)} ASSISTANT:" if image else f"USER: {ask(record)} ASSISTANT:"
 
 
 def encode_prompt(tokenizer: Any, record: Record, image_tokens: int) -> list[int]:
-    """Token ids of ``prompt(record)``; 0 image tokens ask without the image.
+    """Token ids up to the point where the answer begins; 0 image tokens ask without the image.
 
     Raises:
         DataError: if the question contains a special token; names the record.
     """
     _refuse_marks(tokenizer, record, ask(record))
-    text = prompt(record, image=image_tokens > 0)
+    chat = chat_format(tokenizer)
+    text = f"{chat.start}{IMAGE_MARK + chat.behind_image if image_tokens else ''}{ask(record)}{chat.answer}"
     return _expand(tokenizer, tokenizer(text)["input_ids"], image_tokens)
 
 
 def encode_reply(tokenizer: Any, text: str, end: bool = False) -> list[int]:
-    """Token ids of an answer as they follow ``encode_prompt``, with the end-of-text token where it is to end there."""
-    lead = "ASSISTANT:"
-    encoding = tokenizer(f"{lead} {text}{tokenizer.eos_token if end else ''}", return_offsets_mapping=True)
+    """Token ids of an answer as they follow ``encode_prompt``, with the token that ends it where it is to end there."""
+    chat = chat_format(tokenizer)
+    lead = chat.answer.lstrip()
+    encoding = tokenizer(f"{lead}{chat.space}{text}{chat.end if end else ''}", return_offsets_mapping=True)
     ends = [stop for _, stop in encoding["offset_mapping"]]
     return [token for token, stop in zip(encoding["input_ids"], ends, strict=True) if stop > len(lead)]
 
@@ -114,13 +117,14 @@ def encode_conversation(
         DataError: if an answer leaves no supervised token, a text contains a special token, or the sequence is too
             long; names the record.
     """
-    text, spans = f"USER: {IMAGE_MARK}\n", []
+    chat = chat_format(tokenizer)
+    text, spans = f"{chat.start}{IMAGE_MARK}{chat.behind_image}", []
     for turn, record in enumerate(_without_copies(records)):
-        text += f"{'USER: ' if turn else ''}{ask(record, detail)} ASSISTANT:"
+        text += f"{chat.next if turn else ''}{ask(record, detail)}{chat.answer}"
         start = len(text)
         answer = reply(record, detail).strip()
         _refuse_marks(tokenizer, record, f"{ask(record, detail)} {answer}")
-        text += f" {answer}{tokenizer.eos_token}"
+        text += f"{chat.space}{answer}{chat.end}"
         spans.append((start, len(text), record, answer))
     encoding = tokenizer(text, return_offsets_mapping=True)
     ids, ends = encoding["input_ids"], [end for _, end in encoding["offset_mapping"]]
@@ -168,7 +172,7 @@ def encode_answers(tokenizer: Any, records: Sequence[Record], max_length: int, e
 
 def _refuse_marks(tokenizer: Any, record: Record, text: str) -> None:
     """A special token in the data would end an answer or ask for a second image."""
-    for mark in tokenizer.all_special_tokens:
+    for mark in (*tokenizer.all_special_tokens, chat_format(tokenizer).end):
         if mark in text:
             raise DataError(f"record {record.id}: its text contains the special token {mark!r}; remove it: {text!r}")
 

@@ -87,12 +87,13 @@ def _wrap(model: Any) -> Any:
     )
 
 
-def load_tokenizer(name: str, key: str = "model.llm") -> Any:
+def load_tokenizer(name: str, key: str = "model.llm", chat: bool = False) -> Any:
     """Load a Hugging Face tokenizer by hub name or local path and make it fit: ``<image>`` and a padding token.
 
     Args:
         name: hub name or path.
         key: the configuration key that it comes from.
+        chat: keep its chat template, in which conversations are then written (`medgraph.data.chat`).
 
     Raises:
         ConfigError: if the tokenizer is a slow one (no character offsets) or has no end-of-text token.
@@ -101,12 +102,12 @@ def load_tokenizer(name: str, key: str = "model.llm") -> Any:
 
     tokenizer = AutoTokenizer.from_pretrained(name)
     if not tokenizer.is_fast:
-        raise ConfigError(
-            f"{key}={name}: needs a fast tokenizer (tokenizer.json), labels are placed by its offsets"
-        )
+        raise ConfigError(f"{key}={name}: needs a fast tokenizer (tokenizer.json), labels are placed by its offsets")
     if tokenizer.eos_token is None:
         raise ConfigError(f"{key}={name}: its tokenizer has no end-of-text token, answers could not end")
     tokenizer.add_special_tokens({"extra_special_tokens": [IMAGE_MARK]}, replace_extra_special_tokens=False)
+    if not chat:
+        tokenizer.chat_template = None
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.unk_token or tokenizer.eos_token
     return tokenizer

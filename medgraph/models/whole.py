@@ -13,11 +13,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
+from jinja2 import TemplateError
 from torch import Tensor, nn
 from transformers import GenerationConfig
 
 from medgraph.alignment.head import NodeSet
 from medgraph.config import ConfigError
+from medgraph.data.chat import chat_format
 from medgraph.data.collate import QuestionBatch, TokenBatch, pad
 from medgraph.models.families import FAMILIES, Family, WholeTower
 from medgraph.models.medvlm import MedVLM
@@ -86,7 +88,7 @@ class WholeVLM(MedVLM):
             generation_config=GenerationConfig(
                 max_new_tokens=max_new_tokens,
                 do_sample=False,
-                eos_token_id=tokenizer.eos_token_id,
+                eos_token_id=[tokenizer.eos_token_id, tokenizer.convert_tokens_to_ids(chat_format(tokenizer).end)],
                 pad_token_id=tokenizer.pad_token_id,
             ),
         )
@@ -140,8 +142,12 @@ def load_whole(name: str, random: bool, image_size: int | None) -> MedVLM:
             f"model.vlm={name}: models of type {config.model_type} are not supported, only llava, "
             f"{', '.join(FAMILIES)}; another type takes an entry in FAMILIES of medgraph/models/families.py"
         )
-    family, tokenizer = FAMILIES[config.model_type], load_tokenizer(name, "model.vlm")
+    family, tokenizer = FAMILIES[config.model_type], load_tokenizer(name, "model.vlm", chat=True)
     _check_tokens(name, family, tokenizer, config.image_token_id)
+    try:
+        chat_format(tokenizer)
+    except (ValueError, TypeError, TemplateError) as error:
+        raise ConfigError(f"model.vlm={name}: {error}") from error
     processor = _processor(name)
     side = _side(name, config.vision_config, processor, image_size)
     if random:

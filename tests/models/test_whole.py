@@ -9,8 +9,9 @@ from PIL import Image
 from medgraph.alignment.head import AlignmentInput
 from medgraph.alignment.heads.exgra import ExGraHead
 from medgraph.config import ConfigError, ExperimentConfig, ModelConfig, PhantomConfig, StageConfig, head_config
+from medgraph.data.chat import chat_format
 from medgraph.data.collate import TokenBatch, Tokens, collate_conversations, collate_questions, pad
-from medgraph.data.conversation import encode_reply, prompt
+from medgraph.data.conversation import encode_reply
 from medgraph.data.loading import ConversationDataset, ImageCache
 from medgraph.models.build import build_model
 from medgraph.models.text_nodes import read_batch
@@ -20,9 +21,20 @@ from medgraph.models.whole import load_whole
 SPECIALS = {
     "gemma3": {"image_token": "<image_soft_token>", "boi_token": "<start_of_image>", "eoi_token": "<end_of_image>"},
     "mllama": {"image_token": "<|image|>"},
-    "qwen2_vl": {"image_token": "<|image_pad|>", "start": "<|vision_start|>", "end": "<|vision_end|>"},
+    "qwen2_vl": {
+        "image_token": "<|image_pad|>",
+        "start": "<|vision_start|>",
+        "end": "<|vision_end|>",
+        "turn": "<|im_start|>",
+        "turn_end": "<|im_end|>",
+    },
 }
 SPECIALS["qwen2_5_vl"] = SPECIALS["qwen2_vl"]
+CHAT = (  # Qwen's
+    "{% for m in messages %}<|im_start|>{{ m.role }}\n{% for p in m.content %}{% if p.type == 'image' %}"
+    "<|vision_start|><|image_pad|><|vision_end|>{% else %}{{ p.text }}{% endif %}{% endfor %}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
 TEXT = {
     "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4,
     "num_key_value_heads": 2, "max_position_embeddings": 1024, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2,
@@ -43,6 +55,7 @@ def tiny_tokenizer(family):
     return PreTrainedTokenizerFast(
         tokenizer_object=model, pad_token="<pad>", bos_token="<s>", eos_token="</s>",
         extra_special_tokens=SPECIALS[family], clean_up_tokenization_spaces=False,
+        chat_template=CHAT if family == "qwen2_5_vl" else None,
     )  # fmt: skip
 
 
@@ -232,8 +245,9 @@ def test_a_step_sends_gradients_to_the_named_parts_and_no_others(whole, batch, p
 def test_answers_are_those_of_the_whole_model_alone_and_in_a_batch(saved, whole, corpus, pictures, sizes):
     records = corpus.splits["test"][:3]
     made = collate_questions([(pictures(r.image), r) for r in records], sizes)
-    inputs = processed(saved, made.images, [prompt(r) for r in records], left=True)
-    output = saved[1].generate(**inputs, max_new_tokens=6, do_sample=False, eos_token_id=2, pad_token_id=0)
+    inputs = processed(saved, made.images, texts_of(made.prompts, whole), left=True)
+    ends = [2, whole.tokenizer.convert_tokens_to_ids(chat_format(whole.tokenizer).end)]
+    output = saved[1].generate(**inputs, max_new_tokens=6, do_sample=False, eos_token_id=ends, pad_token_id=0)
     expected = whole.tokenizer.batch_decode(output[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
     answers = whole.generate(made, 6)
     assert answers == [text.strip() for text in expected]
@@ -260,10 +274,10 @@ def test_replies_are_as_likely_as_in_the_whole_model(saved, whole, corpus, pictu
         [encode_reply(whole.tokenizer, "yes", True)],
     ]
     made = collate_questions([(pictures(r.image), r) for r in records], sizes)
-    found = whole.reply_logprobs(made, replies)
-    for row, record in enumerate(records):
+    found, asked = whole.reply_logprobs(made, replies), texts_of(made.prompts, whole)
+    for row in range(len(records)):
         for reply_ids, score in zip(replies[row], found[row], strict=True):
-            text = f"{prompt(record)}{whole.tokenizer.decode(reply_ids)}"
+            text = f"{asked[row]}{whole.tokenizer.decode(reply_ids)}"
             inputs = processed(saved, made.images[row : row + 1], [text])
             logprobs = saved[1](**inputs).logits[0, -len(reply_ids) - 1 : -1].log_softmax(-1)
             assert inputs["input_ids"][0, -len(reply_ids) :].tolist() == reply_ids
@@ -316,7 +330,9 @@ def test_other_types_are_refused_by_name(tmp_path):
     from transformers import BlipConfig
 
     BlipConfig().save_pretrained(tmp_path)
-    with pytest.raises(ConfigError, match=r"type blip are not supported, only llava, gemma3, mllama.*entry in FAMILIES"):
+    with pytest.raises(
+        ConfigError, match=r"type blip are not supported, only llava, gemma3, mllama.*entry in FAMILIES"
+    ):
         build_model(ModelConfig(vlm=str(tmp_path)), [])
 
 
