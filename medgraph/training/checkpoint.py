@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import warnings
 import zipfile
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import lightning as L
 import torch
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
+from lightning.fabric.strategies.model_parallel import _METADATA_FILENAME
 
 from medgraph.files import replacing
 from medgraph.training.interrupts import Interrupts, obey
@@ -106,7 +108,7 @@ class Checkpoints(L.Callback):
         self._saved = step
         if trainer.is_global_zero:
             for old in [file for file in checkpoints(self.folder) if step_of(file) <= step][KEPT:]:
-                old.unlink()
+                _remove(old)
 
 
 def step_of(file: Path) -> int:
@@ -123,10 +125,7 @@ def newest_checkpoint(folder: Path) -> Path | None:
     """The checkpoint with the most steps that can be read; unreadable ones are warned about and passed over."""
     for file in checkpoints(folder):
         try:
-            with zipfile.ZipFile(file) as content:
-                if damaged := content.testzip():
-                    raise zipfile.BadZipFile(f"{damaged} is damaged")
-            torch.load(file, map_location="cpu", weights_only=True, mmap=True)
+            _check(file)
         except Exception as error:
             reason = f"{type(error).__name__}: {error}".partition("\n")[0]
             warnings.warn(f"{file} cannot be read ({reason}); trying the one before", stacklevel=2)
@@ -138,4 +137,21 @@ def newest_checkpoint(folder: Path) -> Path | None:
 def remove_checkpoints(folder: Path) -> None:
     """Remove all checkpoints of a stage, and what a kill has left of one."""
     for file in folder.glob("step=*.ckpt*"):
+        _remove(file)
+
+
+def _check(file: Path) -> None:
+    """Read a checkpoint, without running code that may be in it; of a folder of shards, what all ranks share."""
+    if file.is_dir():
+        file = file / _METADATA_FILENAME
+    with zipfile.ZipFile(file) as content:
+        if damaged := content.testzip():
+            raise zipfile.BadZipFile(f"{damaged} is damaged")
+    torch.load(file, map_location="cpu", weights_only=True, mmap=True)
+
+
+def _remove(file: Path) -> None:
+    if file.is_dir():
+        shutil.rmtree(file)
+    else:
         file.unlink()
