@@ -166,7 +166,8 @@ def _assemble(vlm: MedVLM) -> Any:
     words = (vlm._embedding.weight, head.weight)
     tensors = [*vlm.parameters(), *vlm.buffers()]
     shared = {id(tensor): tensor for tensor in tensors if all(tensor is not word for word in words)}
-    tower, llm = copy.deepcopy((vision.model, vlm.llm), shared)
+    copies: Any = copy.deepcopy((vision.model, vlm.llm), shared)
+    tower, llm = copies
     _grow(llm, vlm.image_token_id + 1)
     config = LlavaConfig(
         vision_config=tower.config,

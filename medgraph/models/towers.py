@@ -163,7 +163,7 @@ def load_timm(name: str, random: bool) -> tuple[nn.Module, tuple[float, ...], tu
             data["file"] = _find(name, "open_clip_model.safetensors") or _find(name, "open_clip_pytorch_model.bin")
         trunk = timm.create_model(architecture, pretrained=not random, pretrained_cfg_overlay=data, num_classes=0)
     data = trunk.pretrained_cfg
-    plain = hasattr(trunk, "patch_embed") and isinstance(getattr(trunk, "blocks", None), nn.Sequential)
+    plain = hasattr(trunk, "patch_embed") and isinstance(getattr(trunk, "blocks", None), nn.Sequential | nn.ModuleList)
     tower = TimmTower(trunk) if plain else StagedTower(_TimmStages(trunk), data["input_size"][-1])
     return tower, tuple(data["mean"]), tuple(data["std"])
 
