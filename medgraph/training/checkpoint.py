@@ -53,6 +53,8 @@ class Checkpoints(L.Callback):
         """Signals wait for the end of a step from here on."""
         self._saved = trainer.global_step
         self.interrupts.wait()
+        # Lightning's way to agree on SIGTERM: an exchange and a wait for the GPU in every batch
+        trainer.fit_loop.epoch_loop._broadcast_sigterm_tensor = lambda: None  # type: ignore[method-assign]
 
     def on_train_batch_start(
         self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
