@@ -20,6 +20,7 @@ from medgraph.evaluation.scoring import strict_score
 from medgraph.models.medvlm import MedVLM
 from medgraph.models.text_nodes import read_batch
 from medgraph.training.matches import Matches
+from medgraph.training.weights import check_names, without_frozen
 
 
 class StageModule(L.LightningModule):
@@ -64,6 +65,9 @@ class StageModule(L.LightningModule):
         self.strict_loading = False
         assert stage.train is not None
         vlm.set_trainable(stage.train)
+        named = self.named_parameters(remove_duplicate=False)  # tied weights have two names
+        self.frozen = {name for name, parameter in named if not parameter.requires_grad}
+        self.saved = set(without_frozen(self.state_dict(), self.frozen))
 
     def configure_model(self) -> None:
         """Cut a copy of the model into shards, where the strategy has shards; `on_fit_end` takes its weights back."""
@@ -192,22 +196,16 @@ class StageModule(L.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Leave out what is frozen, keep remembered nodes and random states."""
-        named = self.named_parameters(remove_duplicate=False)  # tied weights have two names
-        frozen = {name for name, parameter in named if not parameter.requires_grad}
-        checkpoint["state_dict"] = {k: v for k, v in checkpoint["state_dict"].items() if k not in frozen}
+        checkpoint["state_dict"] = without_frozen(checkpoint["state_dict"], self.frozen)
         checkpoint["noise"] = self.noise.get_state()
         checkpoint["memory"] = self.memory.state_dict()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Restore remembered nodes and random states."""
+        """Restore remembered nodes and random states.
+
+        Raises:
+            ConfigError: if it has other weights than it should, naming them.
+        """
+        check_names("the checkpoint", checkpoint["state_dict"], self.saved)
         self.memory.load_state_dict(checkpoint["memory"])
         self.noise.set_state(checkpoint["noise"])
-
-
-def trained_state(model: nn.Module, parts: set[str]) -> dict[str, Tensor]:
-    """Weights of the named parts of a model, each stored once even where modules share it."""
-    state: dict[str, Tensor] = {}
-    for name, parameter in model.named_parameters():  # yields shared parameters once
-        if name.split(".")[0] in parts:
-            state[name] = parameter.detach().cpu().contiguous()
-    return state

@@ -45,7 +45,7 @@ def probe_model(model: str, overrides: Sequence[str] = ()) -> tuple[tuple[ProbeR
     config, corpus, vlm = load_run(Path(model))
     if other is not None:
         return probe_tower(vlm.vision, other), None
-    tokens = Tokens(vlm.tokenizer, vlm.vision.num_tokens, config.model.max_length)
+    tokens = Tokens(vlm.tokenizer, vlm.num_image_tokens, config.model.max_length)
     return probe_tower(vlm.vision, corpus), retrieve(vlm, corpus, tokens)
 
 

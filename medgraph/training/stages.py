@@ -29,8 +29,9 @@ from medgraph.training.checkpoint import AtomicCheckpointIO, Checkpoints, newest
 from medgraph.training.interrupts import Interrupts
 from medgraph.training.logging import MetricsLogger, Samples, Throughput
 from medgraph.training.matches import MatchWriter
-from medgraph.training.module import StageModule, trained_state
+from medgraph.training.module import StageModule
 from medgraph.training.rundir import write_json
+from medgraph.training.weights import load_weights, trained_state
 
 SPLIT = {"stage1": "train", "stage2": "train", "stage3": "task"}
 """What each stage trains on: instruction data twice, then the small task set."""
@@ -93,7 +94,7 @@ def train_stages(
         parts |= set(stage.config.train or ())
         files = {module: folder / name / f"{module}.safetensors" for module in ("weights", "head")}
         if files["weights"].exists():
-            vlm.load_state_dict(load_file(files["weights"]), strict=False)
+            load_weights(vlm, parts, files["weights"])
             if head is not None and files["head"].exists():
                 head.load_state_dict(load_file(files["head"]))
             console.print(f"{name}: finished before, weights loaded")

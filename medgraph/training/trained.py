@@ -10,7 +10,6 @@ from typing import Any, cast
 import lightning as L
 import torch
 from omegaconf import OmegaConf
-from safetensors.torch import load_file
 from torch import nn
 
 from medgraph.config import DATA, STAGES, ConfigError, ExperimentConfig
@@ -18,6 +17,7 @@ from medgraph.data.collate import Tokens
 from medgraph.models.build import build_model
 from medgraph.models.medvlm import MedVLM
 from medgraph.models.tokenizer import load_tokenizer
+from medgraph.training.weights import finished_stages, load_stages
 
 SAMPLED = 1000
 """Values of a tensor that a fingerprint looks at."""
@@ -61,21 +61,16 @@ def load_trained(folder: Path) -> Trained:
     Raises:
         ConfigError: if the folder is not that of a run, or none of its stages has finished.
     """
-    config = saved_config(folder)
-    stages = {name: folder / name / "weights.safetensors" for name in STAGES}
-    files = [file for file in stages.values() if file.exists()]
-    if not files:
-        raise ConfigError(f"{folder}: no stage has finished; run it to the end first")
+    config, finished = saved_config(folder), finished_stages(folder)
     # parts that no stage has trained are drawn as in the run
     L.seed_everything(config.seed, workers=True, verbose=False)
     vlm = build_model(config.model, (), load_tokenizer(str(folder / "tokenizer")))
-    for file in files:
-        vlm.load_state_dict(load_file(file), strict=False)
+    load_stages(vlm, config, folder)
     planned = [name for name in STAGES if 0 not in (getattr(config, name).steps, getattr(config, name).epochs)]
     return Trained(
         vlm.eval(),
         Tokens(vlm.tokenizer, vlm.num_image_tokens, config.model.max_length),
-        tuple(name for name in planned if not stages[name].exists()),
+        tuple(name for name in planned if name not in finished),
     )
 
 

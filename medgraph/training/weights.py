@@ -42,7 +42,19 @@ def load_weights(vlm: MedVLM, parts: Collection[str], file: Path) -> None:
     vlm.load_state_dict(state, strict=False)
 
 
-def load_stages(vlm: MedVLM, config: ExperimentConfig, folder: Path) -> list[str]:
+def finished_stages(folder: Path) -> list[str]:
+    """Names of the stages of a run that have finished.
+
+    Raises:
+        ConfigError: if there are none.
+    """
+    finished = [name for name in STAGES if (folder / name / "weights.safetensors").exists()]
+    if not finished:
+        raise ConfigError(f"{folder}: no stage has finished; run it to the end first")
+    return finished
+
+
+def load_stages(vlm: MedVLM, config: ExperimentConfig, folder: Path) -> None:
     """Load what the finished stages of a run have trained.
 
     Args:
@@ -50,23 +62,13 @@ def load_stages(vlm: MedVLM, config: ExperimentConfig, folder: Path) -> list[str
         config: of the run, with every value that was used.
         folder: of the run.
 
-    Returns:
-        Names of the finished stages.
-
     Raises:
-        ConfigError: if there are none, or weights do not fit the model.
+        ConfigError: if no stage has finished, or weights do not fit the model.
     """
     parts: set[str] = set()
-    finished = []
-    for name in STAGES:
-        file = folder / name / "weights.safetensors"
-        if file.exists():
-            parts |= set(getattr(config, name).train)
-            load_weights(vlm, parts, file)
-            finished.append(name)
-    if not finished:
-        raise ConfigError(f"{folder}: no stage has finished; run it to the end first")
-    return finished
+    for name in finished_stages(folder):
+        parts |= set(getattr(config, name).train)
+        load_weights(vlm, parts, folder / name / "weights.safetensors")
 
 
 def without_frozen(state: Mapping[str, Any], frozen: Collection[str]) -> dict[str, Any]:

@@ -8,8 +8,8 @@ from safetensors.torch import save_file
 from medgraph.config import ConfigError, ExperimentConfig, PhantomConfig, StageConfig, VQARADConfig, model_config
 from medgraph.config import to_yaml as config_text
 from medgraph.data.collate import collate_questions
-from medgraph.training.module import trained_state
 from medgraph.training.trained import load_trained
+from medgraph.training.weights import trained_state
 
 
 def make_run(folder, vlm, data=None):
@@ -18,10 +18,11 @@ def make_run(folder, vlm, data=None):
     data = data or PhantomConfig(num_train=24, num_task=8, num_val=4, num_test=8, num_ood=4)
     model = model_config("tiny", weights="random")
     (folder / "stage2").mkdir(parents=True)
-    config = ExperimentConfig(data=data, model=model, stage1=none, stage2=StageConfig(steps=1), stage3=none)
+    stage = StageConfig(steps=1, train=["vision", "projector", "llm"])
+    config = ExperimentConfig(data=data, model=model, stage1=none, stage2=stage, stage3=none)
     (folder / "config.yaml").write_text(config_text(config))
     vlm.tokenizer.save_pretrained(folder / "tokenizer")
-    save_file(trained_state(vlm, {"vision", "projector", "llm"}), folder / "stage2" / "weights.safetensors")
+    save_file(trained_state(vlm, stage.train), folder / "stage2" / "weights.safetensors")
     return folder
 
 
@@ -101,7 +102,11 @@ def test_a_killed_prediction_continues_and_grows(medgraph, run, tmp_path):
     whole, killed = tmp_path / "whole.jsonl", tmp_path / "killed.jsonl"
     options = ("--batch-size", 1, "--max-new-tokens", 2)
     medgraph("predict", run, "--out", whole, *options, "--limit", 2, "--controls")
-    assert {json.loads(line)["control"] for line in whole.read_text().splitlines()} == {"none", "no_image", "shuffled_image"}
+    assert {json.loads(line)["control"] for line in whole.read_text().splitlines()} == {
+        "none",
+        "no_image",
+        "shuffled_image",
+    }
     medgraph("predict", run, "--out", killed, *options, "--limit", 2)
     content = killed.read_bytes()
     killed.write_bytes(content[: content.rfind(b"\n", 0, -1) + 9])  # what a kill leaves of the last line
