@@ -41,11 +41,18 @@ class Layout:
         tensors = (x.to(device) for x in (self.real, self.positions, self.lengths))
         return Layout(self.shape, *tensors, self.longest)
 
+    @property
+    def full(self) -> bool:
+        """Whether nothing is padded: both ways are then views."""
+        return len(self.real) == self.shape.numel()
+
     def take(self, padded: Tensor) -> Tensor:
         """(B, T, …) to the real tokens, (n, …)."""
-        return padded.flatten(0, 1).index_select(0, self.real)
+        tokens = padded.flatten(0, 1)
+        return tokens if self.full else tokens.index_select(0, self.real)
 
     def put(self, tokens: Tensor) -> Tensor:
         """(n, …) to (B, T, …), zero at padding."""
-        padded = tokens.new_zeros(self.shape.numel(), *tokens.shape[1:])
-        return padded.index_copy(0, self.real, tokens).unflatten(0, self.shape)
+        if not self.full:
+            tokens = tokens.new_zeros(self.shape.numel(), *tokens.shape[1:]).index_copy_(0, self.real, tokens)
+        return tokens.unflatten(0, self.shape)

@@ -64,7 +64,8 @@ class PackedRow:
 
     def join(self, padded: Sequence[Tensor]) -> Tensor:
         """K tensors (B, T, …) to (N, …)."""
-        return torch.cat([layout.take(x) for layout, x in zip(self.layouts, padded, strict=True)])
+        parts = [layout.take(x) for layout, x in zip(self.layouts, padded, strict=True)]
+        return torch.cat(parts) if len(parts) > 1 else parts[0]
 
     def split(self, row: Tensor) -> list[Tensor]:
         """(N, …) to K tensors (B, T, …), zero at padding."""
