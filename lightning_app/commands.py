@@ -13,6 +13,7 @@ from lightning_app.commands_data import data
 from lightning_app.commands_extend import extend
 from lightning_app.commands_inspect import inspect
 from lightning_app.commands_judge import judge
+from lightning_app.commands_models import export
 from lightning_app.commands_predict import ask, predict
 from medgraph.console import user_errors
 
@@ -160,6 +161,7 @@ app.command()(ask)
 app.command()(predict)
 app.command()(judge)
 app.command()(extend)
+app.command()(export)
 
 
 @app.command()
