@@ -36,7 +36,7 @@ from medgraph.data.records import Corpus, Record
 from medgraph.models.build import TINY_IMAGE, TINY_PATCH, TINY_WIDTH, assets, tiny_llm, tiny_vision
 from medgraph.models.tokenizer import train_tokenizer
 from medgraph.models.vision import VisionTower
-from medgraph.training.run import corpus_texts
+from medgraph.training.prepare import corpus_texts
 
 DATA_SEED = 1_000_003
 

@@ -65,7 +65,7 @@ def _vlm(corpus):
 
     from medgraph.config import model_config
     from medgraph.models.build import build_model
-    from medgraph.training.run import corpus_texts
+    from medgraph.training.prepare import corpus_texts
 
     torch.manual_seed(0)
     return build_model(model_config("tiny", weights="random"), corpus_texts(corpus))

@@ -49,6 +49,7 @@ class CorpusDataModule(L.LightningDataModule):
         eval_batch_size: questions a validation batch.
         val_limit: validation questions to use.
         changes: names of augmentations of the training images.
+        same_data: refuse a checkpoint that was trained on other data.
     """
 
     def __init__(
@@ -65,6 +66,7 @@ class CorpusDataModule(L.LightningDataModule):
         eval_batch_size: int = 64,
         val_limit: int = 500,
         changes: Sequence[str] = (),
+        same_data: bool = True,
     ) -> None:
         super().__init__()
         self.corpus, self.split, self.tokens, self.images = corpus, split, tokens, images
@@ -74,7 +76,7 @@ class CorpusDataModule(L.LightningDataModule):
             num_workers,
             eval_batch_size,
         )
-        self.views, self.extended_lm = views, extended_lm
+        self.views, self.extended_lm, self.same_data = views, extended_lm, same_data
         self.validation = take_questions(corpus.splits["val"], val_limit)
         self.dataset = ConversationDataset(corpus.splits[split], images, seed, changes, corpus.ordered, corpus.turns)
         self._fingerprint, self._trained_batches = corpus.fingerprint(), 0
@@ -108,7 +110,7 @@ class CorpusDataModule(L.LightningDataModule):
 
     def state_dict(self) -> dict[str, Any]:
         """What the data is, and how far training has come."""
-        return {"data": self._fingerprint, "batches": trained_batches(self)}
+        return {"data": self._fingerprint, "batches": trained_batches(self.trainer)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Continue behind the batches that were trained on; refuse other data.
@@ -116,7 +118,7 @@ class CorpusDataModule(L.LightningDataModule):
         Raises:
             DataError: if the corpus is not the one the checkpoint was trained on.
         """
-        if state_dict["data"] != (found := self._fingerprint):
+        if self.same_data and state_dict["data"] != (found := self._fingerprint):
             raise DataError(
                 f"the checkpoint was trained on data {state_dict['data']}, the corpus now is {found}: restore the data "
                 "or start another run with run.name=…"
@@ -260,10 +262,10 @@ def _arguments(
             "batch_size": batch_size, "seed": 0, **(loader or {})}  # fmt: skip
 
 
-def trained_batches(module: L.LightningDataModule) -> int:
-    """Batches that a module's Trainer has trained on, in all epochs together."""
-    assert module.trainer is not None
-    progress: Any = module.trainer.fit_loop.epoch_loop.batch_progress.total
+def trained_batches(trainer: L.Trainer | None) -> int:
+    """Batches that a Trainer has trained on, in all epochs together."""
+    assert trainer is not None
+    progress: Any = trainer.fit_loop.epoch_loop.batch_progress.total
     return int(progress.processed)
 
 

@@ -159,7 +159,7 @@ class StreamDataModule(L.LightningDataModule):
 
     def state_dict(self) -> dict[str, Any]:
         """How far training has come."""
-        return {"batches": trained_batches(self)}
+        return {"batches": trained_batches(self.trainer)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Continue behind the batches that were trained on."""

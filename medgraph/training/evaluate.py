@@ -23,6 +23,7 @@ from medgraph.evaluation.results import Results, summarise
 from medgraph.evaluation.score_cli import CANDIDATES
 from medgraph.models.medvlm import MedVLM
 from medgraph.training.predict import add_controls, predict
+from medgraph.training.ranks import is_main, share, together
 from medgraph.training.rundir import write_json
 from medgraph.training.views import corrupted_views, plain_views, rotated_views
 
@@ -53,7 +54,7 @@ def evaluate(
         progress: a started progress display.
 
     Returns:
-        The content of ``predictions.jsonl`` and the results.
+        The content of ``predictions.jsonl`` (on ranks above 0, nothing) and the results.
     """
     options = config.eval
     splits = reported_questions(config, corpus)
@@ -62,11 +63,6 @@ def evaluate(
         likelihood=options.likelihood, device=device, progress=progress,
     )  # fmt: skip
     predictions = ask(plain_views(splits, images, options.controls, config.seed), path=folder / "predictions.jsonl")
-    trained_on = list({record.id: record for split in ("train", "task") for record in corpus.splits[split]}.values())
-    if options.controls and trained_on:
-        predictions = add_controls(folder / "predictions.jsonl", trained_on)
-    candidates = sorted({record.answer for record in trained_on if record.answer_type == "open"})
-    write_json(folder / CANDIDATES, candidates)
     validation: list[Prediction] = []
     if options.likelihood and "val" not in splits:  # a temperature is never fitted on what is reported
         asked = take_questions([r for r in corpus.splits["val"] if r.answer_type != "open"], VALIDATION)
@@ -76,11 +72,21 @@ def evaluate(
     if options.corruptions:
         views = corrupted_views(splits, images, options.corruptions, config.seed)
         corrupted = ask(views, path=folder / "corruptions.jsonl")
-    results = summarise(
-        predictions, seed=config.seed, validation=validation, rotated=rotated, corrupted=corrupted,
-        candidates=candidates,
-    )  # fmt: skip
-    results.save(folder / "results.json")
+    results: Results | None = None
+    with together():
+        if is_main():
+            trained_on = {record.id: record for split in ("train", "task") for record in corpus.splits[split]}.values()
+            if options.controls and trained_on:
+                predictions = add_controls(folder / "predictions.jsonl", trained_on)
+            candidates = sorted({record.answer for record in trained_on if record.answer_type == "open"})
+            write_json(folder / CANDIDATES, candidates)
+            results = summarise(
+                predictions, seed=config.seed, validation=validation, rotated=rotated, corrupted=corrupted,
+                candidates=candidates,
+            )  # fmt: skip
+            results.save(folder / "results.json")
+    results = share(results)
+    assert results is not None
     return predictions, results
 
 

@@ -18,6 +18,7 @@ from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
 from medgraph.data.collate import ConversationBatch, QuestionBatch
+from medgraph.training.ranks import sum_over_ranks
 from medgraph.training.rundir import write_text
 
 ROUTINE = (
@@ -28,6 +29,7 @@ ROUTINE = (
     ".*dataloader is not resumable.*",  # the sampler starts at the right batch, see CorpusDataModule
     ".*isinstance\\(treespec, LeafSpec.*",
     ".*torch.jit.script. is deprecated.*",
+    ".*sync_dist=True.*",  # logged values are equal on all ranks
 )
 """Warnings of Lightning and torch that say nothing about the user's run."""
 
@@ -103,8 +105,8 @@ def write_csv(source: Path, target: Path) -> None:
 class Throughput(L.Callback):
     """Logs ``train/images_per_sec`` and ``train/tokens_per_sec``, and keeps the stage's totals over resumes.
 
-    Tokens are real ones of every pass: conversations (image tokens included), extended conversations, node texts.
-    Time is that of training steps; validation and checkpoints do not count.
+    Images and tokens are those of all ranks. Tokens are real ones of every pass: conversations (image tokens included),
+    extended conversations, node texts. Time is that of training steps; validation and checkpoints do not count.
 
     Attributes:
         totals: ``seconds``, ``images`` and ``tokens`` of the stage so far.
@@ -124,9 +126,9 @@ class Throughput(L.Callback):
     ) -> None:
         """Count, and log when the trainer logs."""
         passes = [batch.lm, *batch.texts.values(), *([batch.lm_extended] if batch.lm_extended else [])]
-        self._tokens = self._tokens + sum(tokens.mask.sum() for tokens in passes)
+        self._tokens = self._tokens + sum_over_ranks(torch.stack([tokens.mask.sum() for tokens in passes]).sum())
         self.totals["seconds"] += time.perf_counter() - self._start
-        self.totals["images"] += len(batch.ids)
+        self.totals["images"] += len(batch.ids) * trainer.world_size
         if trainer.global_step % trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
             self._count_tokens()
             seconds = self.totals["seconds"] - self._logged["seconds"]

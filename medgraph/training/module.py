@@ -6,7 +6,9 @@ import math
 from typing import Any
 
 import lightning as L
+import numpy as np
 import torch
+from lightning.pytorch.strategies import FSDPStrategy, ModelParallelStrategy
 from torch import Tensor, nn
 
 from medgraph.alignment.clock import time_solves
@@ -15,11 +17,16 @@ from medgraph.alignment.gather import global_batch
 from medgraph.alignment.head import AlignmentHead, AlignmentInput, AlignmentOutput, NodeSet
 from medgraph.alignment.memory import NodeMemory
 from medgraph.config import StageConfig
-from medgraph.data.collate import ConversationBatch, QuestionBatch
+from medgraph.data.collate import ConversationBatch, QuestionBatch, TokenBatch
+from medgraph.data.conversation import IGNORE
+from medgraph.data.datamodule import trained_batches
+from medgraph.data.loading import rank_and_ranks
 from medgraph.evaluation.scoring import strict_score
 from medgraph.models.medvlm import MedVLM
 from medgraph.models.text_nodes import read_batch
 from medgraph.training.matches import Matches
+from medgraph.training.ranks import gather, mean_over_ranks, mean_weights
+from medgraph.training.strategies import hand_back, light_copy, name_parameters, shard
 from medgraph.training.weights import check_names, without_frozen
 
 
@@ -31,18 +38,21 @@ class StageModule(L.LightningModule):
     ``train/align/grad_norm/<view>``, ``train/lr``, ``val/accuracy`` (strict score of generated short answers, in
     [0, 1]).
 
-    On several ranks the alignment loss is that of the global batch (:func:`medgraph.alignment.gather.global_batch`).
+    On several ranks all losses, gradients and logged values are those of one process with the joint batch: the mean
+    over the supervised tokens of all ranks, and the alignment loss of all nodes
+    (:func:`medgraph.alignment.gather.global_batch`). Of accumulated batches each counts the same. Dropout differs.
 
     Args:
         vlm: the model; the stage decides which of its parts train.
         head: alignment head, already set up for the model's width; None trains without one.
         stage: resolved options.
         steps: optimiser steps of the whole stage.
-        seed: seed of the noise inside the head, the same on all ranks.
+        seed: seed of dropout and of the noise inside the head, the same on all ranks.
         max_new_tokens: longest answer in validation.
 
     Attributes:
         last_matches: what the head matched in the last batch, None where it does not match.
+        whole: model and head that were handed in, while sharded copies of them train.
     """
 
     def __init__(
@@ -57,7 +67,7 @@ class StageModule(L.LightningModule):
         super().__init__()
         self.vlm, self.stage, self.steps, self.max_new_tokens = vlm, stage, steps, max_new_tokens
         self.head = head if head is not None and stage.alpha > 0 else None
-        self.noise = torch.Generator().manual_seed(seed)
+        self.seed, self.noise = seed, torch.Generator().manual_seed(seed)
         self.memory = NodeMemory(stage.queue)
         self.node_gradients: dict[str, Tensor] = {}
         self.last_matches: Matches | None = None
@@ -68,6 +78,7 @@ class StageModule(L.LightningModule):
         named = self.named_parameters(remove_duplicate=False)  # tied weights have two names
         self.frozen = {name for name, parameter in named if not parameter.requires_grad}
         self.saved = set(without_frozen(self.state_dict(), self.frozen))
+        self.whole: tuple[nn.Module, nn.Module | None] | None = None
 
     def configure_model(self) -> None:
         """Cut a copy of the model into shards, where the strategy has shards; `on_fit_end` takes its weights back."""
@@ -84,16 +95,15 @@ class StageModule(L.LightningModule):
         """Give the model that was handed in the weights that were trained."""
         if self.whole is not None:
             for trained, whole in zip((self.vlm, self.head), self.whole, strict=True):
-                if trained is not None:
+                if trained is not None and whole is not None:
                     hand_back(trained, whole, self.trainer.strategy)
 
     def on_train_batch_start(self, batch: ConversationBatch, batch_idx: int) -> None:
-        """Draw dropout by seed, batch and rank; log under the true step, which Lightning counts one too high after
-        resuming behind a validation.
-        """
-        self.trainer.fit_loop.epoch_loop._batches_that_stepped = self.global_step
-        drawn = (self.seed, trained_batches(self.trainer.datamodule), rank_and_ranks()[0])
+        """Let dropout depend on seed, batch and rank alone, and log under the true step."""
+        drawn = (self.seed, trained_batches(self.trainer), rank_and_ranks()[0])
         torch.manual_seed(int(np.random.SeedSequence(drawn).generate_state(1)[0]))
+        # Lightning's own count is one too high after resuming behind a validation
+        self.trainer.fit_loop.epoch_loop._batches_that_stepped = self.global_step
 
     def training_step(self, batch: ConversationBatch, batch_idx: int) -> Tensor:
         """Loss of one batch.
@@ -131,10 +141,10 @@ class StageModule(L.LightningModule):
         """Name the first term that is not finite, and the records of the ranks where it is not; the same on all."""
         bad = next((name for name, value in terms.items() if not torch.isfinite(value).all()), None)
         found = [(name, ids) for name, ids in gather((bad, batch.ids)) if name is not None]
-        name, records = (found[0][0], [ids for name, ids in found if name == found[0][0]]) if found else ("loss", [])
+        name = found[0][0] if found else "loss"
         return (
-            f"step {self.global_step}: train/{name} is not finite for records {sum(records, [])}; lower "
-            "the learning rate or use trainer.precision=32-true. The last checkpoint is kept."
+            f"step {self.global_step}: train/{name} is not finite for records {[i for _, ids in found for i in ids]}; "
+            "lower the learning rate or use trainer.precision=32-true. The last checkpoint is kept."
         )
 
     def align(
@@ -161,6 +171,10 @@ class StageModule(L.LightningModule):
             norms = (squares / rank_and_ranks()[1]).sqrt()
             self.log_dict({f"train/align/grad_norm/{n}": v for n, v in zip(names, norms, strict=True)}, batch_size=1)
 
+    def on_validation_epoch_start(self) -> None:
+        """Forget the answers of a validation that was cut off."""
+        self.val_scores = {}
+
     def validation_step(self, batch: QuestionBatch, batch_idx: int) -> dict[str, list[str]]:
         """Answer validation questions and score them strictly; callbacks get the answers."""
         answers = self.vlm.generate(batch, self.max_new_tokens)
@@ -171,7 +185,6 @@ class StageModule(L.LightningModule):
     def on_validation_epoch_end(self) -> None:
         """Log the mean over all questions, each of which counts once however many ranks have answered it."""
         scores = {question: score for part in gather(self.val_scores) for question, score in part.items()}
-        self.val_scores = {}
         if scores:
             self.log("val/accuracy", sum(scores.values()) / len(scores), prog_bar=True, batch_size=1)
 
@@ -183,7 +196,12 @@ class StageModule(L.LightningModule):
             {"params": [p for p in trained if p.ndim >= 2], "weight_decay": self.stage.weight_decay},
             {"params": [p for p in trained if p.ndim < 2], "weight_decay": 0.0},
         ]
-        optimizer = torch.optim.AdamW([group for group in groups if group["params"]], lr=self.stage.lr)
+        optimizer = torch.optim.AdamW(
+            [group for group in groups if group["params"]],
+            lr=self.stage.lr,
+            fused=trained[0].device.type in ("cpu", "cuda"),
+        )
+        optimizer._step_supports_amp_scaling = False  # type: ignore[attr-defined]  # Lightning unscales, then clips
         warmup = max(1, round(self.stage.warmup * self.steps))
 
         def factor(step: int) -> float:
@@ -195,17 +213,29 @@ class StageModule(L.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Leave out what is frozen, keep remembered nodes and random states."""
-        checkpoint["state_dict"] = without_frozen(checkpoint["state_dict"], self.frozen)
+        """Leave out what is frozen, keep remembered nodes and the state of the noise.
+
+        A single file fits every strategy and number of ranks. A folder of shards is read as a whole, so it has all.
+        """
+        if not getattr(self.trainer.strategy, "_save_distributed_checkpoint", False):
+            checkpoint["state_dict"] = without_frozen(checkpoint["state_dict"], self.frozen)
+            for optimizer, state in zip(self.trainer.optimizers, checkpoint["optimizer_states"], strict=True):
+                name_parameters(state, optimizer, self)
         checkpoint["noise"] = self.noise.get_state()
         checkpoint["memory"] = self.memory.state_dict()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Restore remembered nodes and random states.
+        """Restore remembered nodes and the state of the noise.
 
         Raises:
-            ConfigError: if it has other weights than it should, naming them.
+            ConfigError: if a single file has other weights than it should, naming them.
         """
-        check_names("the checkpoint", checkpoint["state_dict"], self.saved)
+        if "state_dict" in checkpoint and not getattr(self.trainer.strategy, "_save_distributed_checkpoint", False):
+            check_names("the checkpoint", checkpoint["state_dict"], self.saved)
         self.memory.load_state_dict(checkpoint["memory"])
         self.noise.set_state(checkpoint["noise"])
+
+
+def _num_supervised(batch: TokenBatch) -> Tensor:
+    assert batch.labels is not None
+    return (batch.labels[:, 1:] != IGNORE).sum()

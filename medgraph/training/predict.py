@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,14 @@ from rich.progress import Progress
 from medgraph.data.collate import QuestionBatch, Tokens
 from medgraph.data.conversation import encode_reply, letters, prompt
 from medgraph.data.datamodule import question_loader
-from medgraph.data.loading import ImageCache
+from medgraph.data.loading import ImageCache, rank_and_ranks
 from medgraph.data.records import Record
 from medgraph.evaluation.controls import TrainingQuestion, model_free_controls
 from medgraph.evaluation.parsing import normalise
-from medgraph.evaluation.predictions import YES_NO, Prediction, PredictionWriter, read_predictions
+from medgraph.evaluation.predictions import YES_NO, Key, Prediction, PredictionWriter, read_predictions
 from medgraph.evaluation.scoring import strict_score
 from medgraph.models.medvlm import MedVLM
+from medgraph.training.ranks import gather, share
 from medgraph.training.views import View
 
 
@@ -38,7 +40,9 @@ def predict(
 ) -> list[Prediction]:
     """Answer every question of the views.
 
-    Resumable: questions already in the file are not asked again.
+    Resumable: questions already in the file are not asked again, unless in a batch that a kill has cut off: what stands
+    beside a question in its batch may show in the last digits. Several ranks share the batches of a single process;
+    rank 0 writes the answers in its order.
 
     Args:
         vlm: the model.
@@ -52,29 +56,36 @@ def predict(
         progress: a started progress display.
 
     Returns:
-        All predictions of the file.
+        All predictions of the file; none on ranks above 0.
     """
     vlm = vlm.to(device).eval()
-    with PredictionWriter(path) as writer:
+    rank, ranks = rank_and_ranks()
+    with PredictionWriter(path) if rank == 0 else nullcontext() as writer:
+        done = share(writer.done if writer else set[Key]())
         for view in views:
-            todo = [record for record in view.records if (record.id, view.split, view.control) not in writer.done]
-            if not todo:
+            keys = [(record.id, view.split, view.control) for record in view.records]
+            starts = range(0, len(keys), batch_size)
+            left = [slice(i, i + batch_size) for i in starts if not done.issuperset(keys[i : i + batch_size])]
+            if not left:
                 continue
             name = f"{view.split} {'' if view.control == 'none' else view.control}"
-            task = progress.add_task(name, total=len(todo)) if progress else None
-            for batch in question_loader(todo, view.images, tokens, batch_size):
-                on_device = batch.to(device)
-                answers = vlm.generate(on_device, max_new_tokens)
-                logprobs = reply_logprobs(vlm, on_device) if likelihood else [{}] * len(answers)
-                writer.write(
-                    [
-                        _prediction(record, answer, view, scores)
-                        for record, answer, scores in zip(batch.records, answers, logprobs, strict=True)
-                    ]
-                )
+            task = progress.add_task(name, total=sum(len(keys[batch]) for batch in left)) if progress else None
+            mine = [record for batch in left[rank::ranks] for record in view.records[batch]]
+            batches = iter(question_loader(mine, view.images, tokens, batch_size))
+            for _ in range(0, len(left), ranks):
+                answered: list[Prediction] = []
+                if (batch := next(batches, None)) is not None:
+                    on_device = batch.to(device)
+                    answers = vlm.generate(on_device, max_new_tokens)
+                    logprobs = reply_logprobs(vlm, on_device) if likelihood else [{}] * len(answers)
+                    rows = zip(batch.records, answers, logprobs, strict=True)
+                    answered = [_prediction(record, answer, view, scores) for record, answer, scores in rows]
+                everyone = [prediction for part in gather(answered) for prediction in part]
+                if writer:
+                    writer.write([prediction for prediction in everyone if prediction.key not in writer.done])
                 if progress and task is not None:
-                    progress.advance(task, len(answers))
-    return read_predictions(path)
+                    progress.advance(task, len(everyone))
+    return read_predictions(path) if rank == 0 else []
 
 
 def reply_logprobs(vlm: MedVLM, batch: QuestionBatch) -> list[dict[str, tuple[float, ...]]]:

@@ -21,7 +21,7 @@ from medgraph.alignment.head import AlignmentHead
 from medgraph.config import STAGES, ConfigError, ExperimentConfig, StageConfig
 from medgraph.data.collate import Tokens
 from medgraph.data.datamodule import CorpusDataModule
-from medgraph.data.loading import ImageCache
+from medgraph.data.loading import ImageCache, rank_and_ranks
 from medgraph.data.records import Corpus
 from medgraph.files import replacing
 from medgraph.models.medvlm import MedVLM
@@ -30,7 +30,9 @@ from medgraph.training.interrupts import Interrupts
 from medgraph.training.logging import MetricsLogger, Samples, Throughput
 from medgraph.training.matches import MatchWriter
 from medgraph.training.module import StageModule
+from medgraph.training.ranks import is_main, share
 from medgraph.training.rundir import write_json
+from medgraph.training.strategies import make_strategy
 from medgraph.training.weights import load_weights, trained_state
 
 SPLIT = {"stage1": "train", "stage2": "train", "stage3": "task"}
@@ -60,13 +62,14 @@ def plan_stages(
             corpus, SPLIT[name], tokens, images, stage.batch_size, config.seed,
             views=tuple(stage.views) if aligned and stage.alpha > 0 else (), extended_lm=stage.extended_lm,
             num_workers=config.trainer.num_workers, eval_batch_size=config.eval.batch_size,
-            changes=config.data.augment,
+            changes=config.data.augment, same_data=not config.run.force,
         )  # fmt: skip
-        count = len(data.dataset)
-        batches = count // stage.batch_size
+        count, ranks = len(data.dataset), rank_and_ranks()[1]
+        batches = count // (stage.batch_size * ranks)
         if batches == 0 and stage.steps != 0 and stage.epochs != 0:
-            raise ConfigError(f"{name}.batch_size={stage.batch_size}: {count} images do not fill one batch; lower it, "
-                              f"raise data.fraction, or leave the stage out with {name}.steps=0")  # fmt: skip
+            where = f" on {ranks} devices" if ranks > 1 else ""
+            raise ConfigError(f"{name}.batch_size={stage.batch_size}: {count} images do not fill one batch{where}; "
+                              f"lower it, raise data.fraction, or leave the stage out with {name}.steps=0")  # fmt: skip
         steps = stage.steps
         if steps is None:
             assert stage.epochs is not None
@@ -84,7 +87,10 @@ def train_stages(
     console: Console,
     interrupts: Interrupts,
 ) -> None:
-    """Train stage after stage, each from the weights of the one before; finished stages are loaded."""
+    """Train stage after stage, each from the weights of the one before; finished stages are loaded.
+
+    All ranks end with the whole model; rank 0 writes it.
+    """
     total = sum(stage.steps for stage in stages.values())
     parts: set[str] = set()
     offset = 0
@@ -93,11 +99,13 @@ def train_stages(
             continue
         parts |= set(stage.config.train or ())
         files = {module: folder / name / f"{module}.safetensors" for module in ("weights", "head")}
-        if files["weights"].exists():
+        if share(files["weights"].exists()):
             load_weights(vlm, parts, files["weights"])
             if head is not None and files["head"].exists():
                 head.load_state_dict(load_file(files["head"]))
             console.print(f"{name}: finished before, weights loaded")
+            if is_main():
+                remove_checkpoints(folder / name)  # a kill may have come first
         else:
             start = time.perf_counter()
             files["weights"].parent.mkdir(exist_ok=True)
@@ -108,11 +116,12 @@ def train_stages(
             totals = _fit(
                 module, stage, logger, max(1, total // VALIDATIONS), config, folder / name, console, interrupts
             )
-            _save_compute(folder / "compute.json", name, {"steps": stage.steps, **totals})
-            if head is not None and stage.config.alpha > 0:
-                _save_tensors({key: value.detach().cpu() for key, value in head.state_dict().items()}, files["head"])
-            _save_tensors(trained_state(vlm, parts), files["weights"])  # last: it marks the stage as finished
-            remove_checkpoints(folder / name)  # only needed to resume inside the stage
+            if is_main():
+                _save_compute(folder / "compute.json", name, {"steps": stage.steps, **totals})
+                if head is not None and stage.config.alpha > 0:
+                    _save_tensors({key: value.detach() for key, value in head.state_dict().items()}, files["head"])
+                _save_tensors(trained_state(vlm, parts), files["weights"])  # last: it marks the stage as finished
+                remove_checkpoints(folder / name)  # only needed to resume inside the stage
             seconds = time.perf_counter() - start
             console.print(f"{name}: {stage.steps} steps on {len(stage.data.dataset)} conversations in {seconds:.0f} s")
         offset += stage.steps
@@ -134,7 +143,7 @@ def _fit(
     tensorboard = TensorBoardLogger(str(folder.parent / "tensorboard"), name="", version=name)
     trainer = _trainer(
         accelerator=options.accelerator, devices=options.devices, num_nodes=options.num_nodes,
-        strategy=options.strategy, precision=options.precision, max_steps=module.steps, max_epochs=-1,
+        strategy=make_strategy(options, module.vlm), precision=options.precision, max_steps=module.steps, max_epochs=-1,
         accumulate_grad_batches=module.stage.accumulate, gradient_clip_val=module.stage.grad_clip or None,
         logger=[logger, tensorboard],
         log_every_n_steps=options.log_every, val_check_interval=validate_every * stage.config.accumulate,
@@ -147,7 +156,7 @@ def _fit(
             *([RichProgressBar(refresh_rate=5, leave=True), RichModelSummary(max_depth=2)] if progress else []),
         ],
     )  # fmt: skip
-    checkpoint = newest_checkpoint(folder)
+    checkpoint = share(newest_checkpoint(folder) if is_main() else None)
     if checkpoint is not None:
         logger.forget_after(step_of(checkpoint))
         console.print(f"{name}: resuming from {checkpoint.name}")
@@ -186,4 +195,4 @@ def _save_compute(file: Path, stage: str, totals: dict[str, float]) -> None:
 
 def _save_tensors(state: dict[str, torch.Tensor], file: Path) -> None:
     with replacing(file) as part:
-        save_file({name: value.contiguous() for name, value in state.items()}, part)
+        save_file({name: value.cpu().contiguous() for name, value in state.items()}, part)

@@ -20,7 +20,7 @@ def test_a_trained_tokenizer_encodes_any_text():
 
 def test_the_packaged_preset_is_small_and_loads(corpus):
     assert sum(file.stat().st_size for file in assets().iterdir()) < 3e6
-    from medgraph.training.run import corpus_texts
+    from medgraph.training.prepare import corpus_texts
 
     torch.manual_seed(0)
     vlm, again = (build_model(model_config("tiny"), corpus_texts(corpus)) for _ in range(2))

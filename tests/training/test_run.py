@@ -13,7 +13,8 @@ from medgraph.evaluation.predictions import read_predictions
 from medgraph.report.matches import read_matches
 from medgraph.training.logging import read_metrics
 from medgraph.training.module import StageModule
-from medgraph.training.run import build_head, run
+from medgraph.training.prepare import build_head
+from medgraph.training.run import run
 
 
 def small(root, *arguments):
@@ -148,7 +149,7 @@ def test_hardware_and_place_may_change_when_a_run_continues(finished, tmp_path):
 
 
 def test_other_packaged_weights_are_refused(finished, monkeypatch):
-    monkeypatch.setattr("medgraph.training.run.assets_hash", lambda config: "other")
+    monkeypatch.setattr("medgraph.training.prepare.assets_hash", lambda config: "other")
     with pytest.raises(ConfigError, match=r"was started with packaged weights None, now it is other"):
         run(small(finished.folder.parent.parent))
 
