@@ -11,7 +11,7 @@ from typing import Any
 import lightning as L
 import torch
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
-from lightning.fabric.strategies.model_parallel import _METADATA_FILENAME
+from lightning.fabric.utilities.load import _METADATA_FILENAME
 
 from medgraph.files import replacing
 from medgraph.training.interrupts import Interrupts, obey

@@ -13,10 +13,12 @@ import threading
 import time
 from dataclasses import asdict, dataclass
 from datetime import timedelta
+from typing import Any
 
 import torch
 import torch.distributed as dist
-from lightning.fabric.strategies import DDPStrategy
+import torch.distributed.distributed_c10d as c10d
+from lightning.fabric.strategies.ddp import DDPStrategy
 from rich.console import Console
 from rich.table import Table
 
@@ -101,14 +103,14 @@ def rank_table(everyone: list[Rank]) -> Table:
     return table
 
 
-def _store(rank: int, ranks: int, address: str, port: int, seconds: float) -> dist.Store:
+def _store(rank: int, ranks: int, address: str, port: int, seconds: float) -> Any:
     """Where ranks leave messages: rank 0 has it, or torchrun."""
     torchrun = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
-    wait = timedelta(seconds=seconds)
+    wait, listens = timedelta(seconds=seconds), rank == 0 and not torchrun
     try:
-        store = dist.TCPStore(address, port, ranks, rank == 0 and not torchrun, wait, wait_for_workers=False)
+        store = dist.TCPStore(address, port, ranks, listens, wait, wait_for_workers=False)  # type: ignore[attr-defined]
     except RuntimeError as error:
-        if rank == 0 and not torchrun:
+        if listens:
             reason = str(error).partition("\n")[0]
             raise RanksMissingError(f"rank 0 cannot listen at port {port} ({reason}); set MASTER_PORT") from error
         raise RanksMissingError(
@@ -116,10 +118,10 @@ def _store(rank: int, ranks: int, address: str, port: int, seconds: float) -> di
             "has failed or not started (see its output), a firewall is between them, or MASTER_ADDR or MASTER_PORT is "
             "wrong"
         ) from error
-    return dist.PrefixStore(f"medgraph/{os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)}", store)
+    return c10d.PrefixStore(f"medgraph/{os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)}", store)
 
 
-def _meet(store: dist.Store, rank: int, ranks: int, me: Rank, where: str, seconds: float) -> list[Rank]:
+def _meet(store: Any, rank: int, ranks: int, me: Rank, where: str, seconds: float) -> list[Rank]:
     """Tell the others who this is, and hear who they are."""
     keys = [f"rank {number}" for number in range(ranks)]
     deadline = time.monotonic() + seconds
@@ -139,7 +141,7 @@ def _meet(store: dist.Store, rank: int, ranks: int, me: Rank, where: str, second
     return [Rank(**json.loads(store.get(key))) for key in keys]
 
 
-def _add(store: dist.Store, rank: int, ranks: int, device: torch.device, seconds: float) -> None:
+def _add(store: Any, rank: int, ranks: int, device: torch.device, seconds: float) -> None:
     """Make the default group and add up a number of every rank, in a thread that can be given up."""
     found: list[object] = []
 
@@ -148,7 +150,7 @@ def _add(store: dist.Store, rank: int, ranks: int, device: torch.device, seconds
             if device.type == "cuda":
                 torch.cuda.set_device(device)
             backend = dist.get_default_backend_for_device(device)
-            group = dist.PrefixStore("group", store)
+            group = c10d.PrefixStore("group", store)
             dist.init_process_group(
                 backend, store=group, rank=rank, world_size=ranks, device_id=device if device.type == "cuda" else None
             )
