@@ -19,6 +19,7 @@ from medgraph.config import ConfigError
 from medgraph.data.collate import TokenBatch
 from medgraph.data.conversation import IMAGE_MARK
 from medgraph.models.connectors import ONE_LAYER
+from medgraph.models.loss import LogitRule
 from medgraph.models.medvlm import MedVLM
 from medgraph.models.tokenizer import load_tokenizer
 from medgraph.models.vision import VisionTower, image_settings
@@ -152,6 +153,10 @@ def _assemble(vlm: MedVLM) -> Any:
     vision, projector = vlm.vision, vlm.projector
     head: Any = vlm.llm.get_output_embeddings()  # type: ignore[operator]
     layers = list(projector) if isinstance(projector, nn.Sequential) else []
+    if type(vlm) is not MedVLM:
+        raise _refusal("it has a tower, a projector and a language model, model.vlm has its own")
+    if any(".lora_" in name for name, _ in vlm.named_parameters()):
+        raise _refusal("it has no adapters; merge them first (medgraph.models.lora.merge_lora)")
     if list(map(type, layers)) != [nn.Linear, nn.GELU, nn.Linear]:
         raise _refusal("it has two linear layers with GELU between them, model.projector=mlp2x_gelu")
     if vision.connector != ONE_LAYER or not isinstance(vision.model, PreTrainedModel):
@@ -160,8 +165,8 @@ def _assemble(vlm: MedVLM) -> Any:
         )
     if (others := _other_tokens(vision)) not in STRATEGIES:
         raise _refusal(f"it leaves out one token in front of the patches, this tower has {others}")
-    if getattr(head, "bias", None) is not None:
-        raise _refusal("its language model's head has no bias")
+    if getattr(head, "bias", None) is not None or LogitRule.of(vlm.llm.config) != LogitRule():
+        raise _refusal("logits are the final states times one matrix, without bias, cap or factor")
     # other modules with the same weights but for the words: they grow by the image token where it has no row
     words = (vlm._embedding.weight, head.weight)
     tensors = [*vlm.parameters(), *vlm.buffers()]

@@ -8,28 +8,31 @@ import pytest
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import (
+    AutoModelForCausalLM,
     AutoProcessor,
     CLIPVisionConfig,
     CLIPVisionModel,
     Dinov2WithRegistersConfig,
     Dinov2WithRegistersModel,
+    GraniteConfig,
     LlamaConfig,
-    LlamaForCausalLM,
     LlavaForConditionalGeneration,
+    PhiConfig,
     PreTrainedTokenizerFast,
     Qwen2Config,
-    Qwen2ForCausalLM,
     SiglipVisionConfig,
     SiglipVisionModel,
     ViTConfig,
     ViTModel,
 )
 
+from medgraph.config import LoraOptions
 from medgraph.data.collate import Tokens, collate_conversations, collate_questions
 from medgraph.data.conversation import ask, prompt, reply
 from medgraph.data.images import fit
 from medgraph.models.connectors import Connector
 from medgraph.models.llava_format import export_llava, import_llava
+from medgraph.models.lora import add_lora
 from medgraph.models.medvlm import MedVLM
 from medgraph.models.packing import can_pack
 from medgraph.models.projector import build_projector
@@ -58,8 +61,13 @@ def tokenizer(tmp_path_factory):
 def make(tokenizer, tower, layer, config, connector=Connector(), projector="mlp2x_gelu", **options):  # noqa: B008
     torch.manual_seed(0)
     vision = VisionTower(tower(), layer, MEAN, STD, connector, **options)
-    llm = {LlamaConfig: LlamaForCausalLM, Qwen2Config: Qwen2ForCausalLM}[type(config)](config)
+    llm = AutoModelForCausalLM.from_config(config)
     return MedVLM(vision, build_projector(projector, vision.width, 24), llm, tokenizer).eval()
+
+
+def adapted(vlm):
+    add_lora(vlm, LoraOptions(rank=2))
+    return vlm
 
 
 def clip():
@@ -135,11 +143,25 @@ def test_an_exported_model_has_equal_logits_and_comes_back_with_equal_weights(vl
         (lambda t: make(t, clip, -2, LlamaConfig(vocab_size=300, **LLM), projector="resampler"), "model.projector=mlp"),
         (lambda t: make(t, clip, -2, LlamaConfig(vocab_size=300, **LLM), Connector("sci")), "model.connector=none"),
         (lambda t: make(t, clip, -2, LlamaConfig(vocab_size=300, **LLM), Connector(pool=2)), "model.pool=1"),
+        (lambda t: make(t, clip, -2, PhiConfig(vocab_size=300, **LLM)), "without bias"),
+        (lambda t: make(t, clip, -2, GraniteConfig(vocab_size=300, logits_scaling=2.0, **LLM)), "cap or factor"),
+        (lambda t: adapted(make(t, clip, -2, LlamaConfig(vocab_size=300, **LLM))), "merge them first"),
         (lambda t: make(t, siglip, -1, LlamaConfig(vocab_size=300, **LLM)), "without a final norm"),
         (lambda t: make(t, registers, -2, LlamaConfig(vocab_size=300, **LLM)), "this tower has 5"),
         (lambda t: make(t, vit, -2, LlamaConfig(vocab_size=300, **LLM)), "differ in .*pooler"),
     ],
-    ids=["linear", "resampler", "connector", "pooling", "final norm", "registers", "no pooler"],
+    ids=[
+        "linear",
+        "resampler",
+        "connector",
+        "pooling",
+        "bias",
+        "factor",
+        "adapters",
+        "final norm",
+        "registers",
+        "no pooler",
+    ],
 )
 def test_what_the_format_cannot_express_is_refused_with_the_reason(make_other, reason, tokenizer, tmp_path):
     with pytest.raises(ValueError, match=reason):
