@@ -38,8 +38,8 @@ class Layout:
 
     def to(self, device: torch.device) -> Layout:
         """Copy to a device."""
-        tensors = (x.to(device) for x in (self.real, self.positions, self.lengths))
-        return Layout(self.shape, *tensors, self.longest)
+        real, positions, lengths = (x.to(device) for x in (self.real, self.positions, self.lengths))
+        return Layout(self.shape, real, positions, lengths, self.longest)
 
     @property
     def full(self) -> bool:
