@@ -150,7 +150,7 @@ def test_hardware_and_place_may_change_when_a_run_continues(finished, tmp_path):
 
 def test_other_packaged_weights_are_refused(finished, monkeypatch):
     monkeypatch.setattr("medgraph.training.prepare.assets_hash", lambda config: "other")
-    with pytest.raises(ConfigError, match=r"was started with packaged weights None, now it is other"):
+    with pytest.raises(ConfigError, match=r"packaged weights: None -> other"):
         run(small(finished.folder.parent.parent))
 
 
@@ -172,7 +172,7 @@ def test_a_batch_of_one_trains(tmp_path):
 
 
 def test_another_configuration_in_the_same_folder_is_refused(finished):
-    with pytest.raises(ConfigError, match=r"belongs to another configuration, different in seed=5 \(was 0\)"):
+    with pytest.raises(ConfigError, match=r"was started differently: seed: 0 -> 5"):
         run(small(finished.folder.parent.parent, "seed=5"))
 
 
