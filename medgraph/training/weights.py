@@ -17,8 +17,14 @@ NAMED = 3
 
 
 def trained_state(vlm: MedVLM, parts: Collection[str]) -> dict[str, Tensor]:
-    """Weights that training the named parts of a model changes, each stored once even where modules share it."""
-    return {name: value.detach().cpu().contiguous() for name, value in vlm.trained_parameters(parts).items()}
+    """Weights and statistics that training the named parts of a model changes, shared ones once."""
+    return {name: value.detach().cpu().contiguous() for name, value in _trained(vlm, parts).items()}
+
+
+def _trained(vlm: MedVLM, parts: Collection[str]) -> dict[str, Tensor]:
+    stored = vlm.state_dict().keys()
+    buffers = {name: b for name, b in vlm.named_buffers() if name.split(".")[0] in parts and name in stored}
+    return {**vlm.trained_parameters(parts), **buffers}
 
 
 def load_weights(vlm: MedVLM, parts: Collection[str], file: Path) -> None:
@@ -32,7 +38,7 @@ def load_weights(vlm: MedVLM, parts: Collection[str], file: Path) -> None:
     Raises:
         ConfigError: if names or shapes are not those of the model, naming them.
     """
-    state, expected = load_file(file), vlm.trained_parameters(parts)
+    state, expected = load_file(file), _trained(vlm, parts)
     check_names(file, state, expected)
     for name, value in state.items():
         found, wanted = tuple(value.shape), tuple(expected[name].shape)

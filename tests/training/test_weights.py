@@ -82,9 +82,13 @@ def test_a_run_with_adapters_loads_and_answers_and_merges(outcome):
     assert vlm.generate(questions, 24) == answers
 
 
-def test_weights_come_back(adapted, tmp_path):
+def test_weights_and_statistics_come_back(adapted, tmp_path):
+    adapted.projector.register_buffer("mean", torch.arange(3.0))
+    adapted.vision.register_buffer("frozen", torch.arange(3.0))
     state = trained_state(adapted, ["projector", "llm"])
+    assert {name for name in state if ".lora_" not in name and "projector" not in name} == set()
     save_file(state, tmp_path / "w")
+    adapted.projector.mean.zero_()
     for parameter in adapted.trained_parameters(["projector", "llm"]).values():
         torch.nn.init.ones_(parameter)
     load_weights(adapted, ["projector", "llm"], tmp_path / "w")
