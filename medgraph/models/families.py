@@ -195,7 +195,11 @@ def _mllama_projector(tower: Any, inner: Any) -> nn.Module:
 
 
 def _mllama_context(config: Any, ids: Tensor, images: Tensor) -> dict[str, Any]:
-    """Cross attention of each token to the first tile of the last image before it."""
+    """Cross attention of each token to the first tile of the last image before it.
+
+    In transformers a token before any image sees the mean of all of them, and of what fills up rows with fewer images
+    than others: blank images there, zeros here.
+    """
     tiles = config.vision_config.max_num_tiles
     marks = ids == config.image_token_id
     counts, seen = marks.sum(1), marks.cumsum(1)

@@ -14,11 +14,14 @@ from medgraph.data.collate import TokenBatch, Tokens, collate_conversations, col
 from medgraph.data.conversation import encode_reply
 from medgraph.data.loading import ConversationDataset, ImageCache
 from medgraph.models.build import build_model
+from medgraph.models.interleaved import collate_prompts
+from medgraph.models.medvlm import MedVLM
 from medgraph.models.text_nodes import read_batch
 from medgraph.models.tokenizer import train_tokenizer
 from medgraph.models.whole import load_whole
 
 SPECIALS = {
+    "llava": {"image_token": "<image>"},
     "gemma3": {"image_token": "<image_soft_token>", "boi_token": "<start_of_image>", "eoi_token": "<end_of_image>"},
     "mllama": {"image_token": "<|image|>"},
     "qwen2_vl": {
@@ -162,12 +165,13 @@ def batch(corpus, pictures, sizes):
 
 
 def processed(saved, images, texts, left=False):
-    """What the model's own processor makes of (B, 3, S, S) images and texts with one ``<image>`` each."""
+    """What the model's own processor makes of texts and the (3, S, S) images of each, or (B, 3, S, S), one for each."""
     from transformers import Gemma3Processor, MllamaProcessor
 
     family, _, processor, _ = saved
     tokenizer = tiny_tokenizer(family)
-    pictures = [[Image.fromarray(image.permute(1, 2, 0).numpy())] for image in images]
+    groups = images[:, None] if torch.is_tensor(images) else images
+    pictures = [[Image.fromarray(image.permute(1, 2, 0).numpy()) for image in group] for group in groups]
     options = {"padding": True, "padding_side": "left" if left else "right", "return_tensors": "pt"}
     if family == "gemma3":
         texts = [text.replace("<image>", "<start_of_image>") for text in texts]
@@ -177,7 +181,7 @@ def processed(saved, images, texts, left=False):
         texts = [f"<s>{text}".replace("<image>", "<|image|>") for text in texts]
         made = MllamaProcessor(processor, tokenizer)(pictures, texts, **options)
     else:  # its processor needs torchvision, for videos
-        made = processor([picture for (picture,) in pictures], return_tensors="pt")
+        made = processor([picture for group in pictures for picture in group], return_tensors="pt")
         count = int(made["image_grid_thw"][0].prod()) // 4
         mark = f"<|vision_start|>{'<|image_pad|>' * count}<|vision_end|>"
         made |= tokenizer([text.replace("<image>", mark) for text in texts], **options)
@@ -211,6 +215,17 @@ def test_logits_and_loss_are_those_of_the_whole_model(saved, whole, batch):
     print(f"{saved[0]}: {error:.1e}")
     assert error <= 1e-5
     torch.testing.assert_close(whole.lm_loss(hidden, batch.lm), expected.loss, rtol=1e-5, atol=0)
+
+
+def test_several_images_stand_where_their_marks_are(saved, whole, corpus, pictures, sizes):
+    shown = [pictures(record.image) for record in corpus.splits["test"][:3]]
+    texts = ["USER: <image>\nor <image>? ASSISTANT:", "USER: <image>\na? ASSISTANT: b</s>USER: <image>\nc? ASSISTANT:"]
+    made = collate_prompts([(shown[:2], texts[0]), (shown[1:], texts[1])], sizes)
+    inputs = processed(saved, [made.images[:2], made.images[2:]], texts, left=True)
+    expected = saved[1](**inputs).logits[made.prompts.mask]
+    hidden = whole.hidden_states({"question": (made.prompts, whole.encode_images(made.images))})["question"]
+    logits = whole.llm.get_output_embeddings()(hidden)[made.prompts.mask]
+    assert (logits - expected).abs().max() <= 1e-5 * expected.abs().max()
 
 
 def test_nodes_are_finite_and_do_not_depend_on_batch_companions(whole, batch):
@@ -313,6 +328,38 @@ def test_a_run_trains_answers_and_is_loaded_again(saved, tmp_path):
     assert trainable <= set(weights) <= set(loaded)
     assert all(loaded[name].equal(value) for name, value in weights.items())
     assert any(not before[name].equal(value) for name, value in weights.items())
+
+
+def test_llava_becomes_a_model_of_our_own_with_the_same_logits(corpus, tmp_path):
+    from transformers import CLIPImageProcessorPil, LlavaConfig, LlavaForConditionalGeneration
+
+    tokenizer = tiny_tokenizer("llava")
+    vision = {
+        "model_type": "clip_vision_model", "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2,
+        "num_attention_heads": 4, "image_size": 32, "patch_size": 16,
+    }  # fmt: skip
+    config = LlavaConfig(
+        text_config={"model_type": "llama", **TEXT, "vocab_size": len(tokenizer)},
+        vision_config=vision, image_token_index=tokenizer.image_token_id, image_seq_length=4,
+    )  # fmt: skip
+    model = LlavaForConditionalGeneration(config).eval()
+    processor = CLIPImageProcessorPil(size={"height": 32, "width": 32}, do_center_crop=False)
+    for part in (model, tokenizer, processor):
+        part.save_pretrained(tmp_path)
+    vlm = build_model(ModelConfig(vlm=str(tmp_path)), [])
+    assert type(vlm) is MedVLM
+    pictures, sizes = ImageCache(corpus, 32), Tokens(vlm.tokenizer, vlm.num_image_tokens, 512)
+    dataset = ConversationDataset(corpus.splits["train"], pictures, seed=0)
+    batch = collate_conversations([dataset[0, i] for i in range(3)], sizes, (), False)
+    hidden = vlm.hidden_states({"lm": (batch.lm, vlm.encode_images(batch.images))})["lm"]
+    found = vlm.llm.get_output_embeddings()(hidden)[batch.lm.mask]
+    pixels = processor([picture.permute(1, 2, 0).numpy() for picture in batch.images], return_tensors="pt")
+    expected = model(input_ids=batch.lm.ids, attention_mask=batch.lm.mask.long(), **pixels).logits[batch.lm.mask]
+    error = (found - expected).abs().max() / expected.abs().max()
+    print(f"llava: {error:.1e}")
+    assert error <= 1e-5
+    with pytest.raises(ConfigError, match=r"model.image_size=64: .* takes images of 32 pixels"):
+        load_whole(str(tmp_path), False, 64)
 
 
 # --------------------------------------------------------------------------------------------------------------------
