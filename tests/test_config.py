@@ -412,6 +412,11 @@ def test_classic_fsdp_is_refused_on_the_cpu(experiment):
         parse(experiment, ["trainer.strategy=fsdp1", "trainer.accelerator=cpu"])
 
 
+def test_compiled_blocks_are_not_sharded(experiment):
+    with pytest.raises(ConfigError, match="compiled blocks are not sharded"):
+        parse(experiment, ["trainer.strategy=fsdp", "trainer.compile=true"])
+
+
 # identity
 
 

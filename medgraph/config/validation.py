@@ -104,7 +104,7 @@ def validate(config: ExperimentConfig) -> None:
             raise ConfigError(f"eval.splits={split}: expected splits out of {', '.join(ANSWERED)}")
     if not config.eval.splits:
         raise ConfigError(f"eval.splits is empty: expected splits out of {', '.join(ANSWERED)}")
-    _check_strategy(config.trainer)
+    _check_strategy(config.trainer, config.model.quantize)
     if config.trainer.compile and config.trainer.checkpointing == "selective":
         raise ConfigError("trainer.checkpointing=selective: compiled blocks choose by themselves what they compute "
                           "again; use none or full with trainer.compile=true")  # fmt: skip
@@ -118,9 +118,15 @@ def validate(config: ExperimentConfig) -> None:
     _check_alignment(config)
 
 
-def _check_strategy(trainer: TrainerConfig) -> None:
+def _check_strategy(trainer: TrainerConfig, quantize: str) -> None:
     if trainer.strategy == "fsdp1" and trainer.accelerator == "cpu":
         raise ConfigError("trainer.strategy=fsdp1: classic FSDP needs GPUs; use trainer.strategy=fsdp on the CPU")
+    if trainer.compile and trainer.strategy.startswith("fsdp"):
+        raise ConfigError(f"trainer.compile=true trainer.strategy={trainer.strategy}: compiled blocks are not sharded; "
+                          "use trainer.strategy=ddp or trainer.compile=false")  # fmt: skip
+    if quantize != "none" and trainer.strategy.startswith("fsdp"):
+        raise ConfigError(f"model.quantize={quantize} trainer.strategy={trainer.strategy}: 4-bit weights have no shards; "
+                          "use trainer.strategy=ddp")  # fmt: skip
     if trainer.sharded_checkpoints and not trainer.strategy.startswith("fsdp"):
         raise ConfigError(f"trainer.sharded_checkpoints=true: trainer.strategy={trainer.strategy} has no shards; use "
                           "trainer.strategy=fsdp")  # fmt: skip

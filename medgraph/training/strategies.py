@@ -22,6 +22,7 @@ from torch.distributed.fsdp import FSDPModule, FullyShardedDataParallel, fully_s
 from torch.distributed.tensor import DTensor
 
 from medgraph.config import TrainerConfig
+from medgraph.models.blocks import transformer_blocks
 
 M = TypeVar("M", bound=nn.Module)
 STEPS = ("training_step", "validation_step")
@@ -68,10 +69,10 @@ def make_strategy(options: TrainerConfig, vlm: nn.Module) -> Strategy | str:
     return "auto"
 
 
-def layers(vlm: nn.Module) -> list[nn.Module]:
-    """The decoder layers of a model's language model."""
-    llm: Any = vlm.llm
-    return next((list(m) for m in llm.modules() if isinstance(m, nn.ModuleList) and len(m) > 1), [])
+def layers(vlm: Any) -> list[nn.Module]:
+    """The blocks of a model's language model."""
+    tower = set(vlm.vision.modules())
+    return [block for block in transformer_blocks(vlm) if block not in tower]
 
 
 def light_copy(module: M) -> M:
