@@ -79,12 +79,13 @@ class Checkpoints(L.Callback):
         obey(self.interrupts.received)
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Signals are obeyed at once again."""
+        """Signals are obeyed at once again, first of all one that came meanwhile."""
         self.interrupts.release()
+        if signal := self.interrupts.agreed():
+            obey(signal)
 
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
         """No checkpoint: a step may be half done. Signals are obeyed at once again."""
-        self.interrupts.received = 0
         self.interrupts.release()
 
     def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:

@@ -58,10 +58,8 @@ class Interrupts:
             signal.signal(number, self._receive)
 
     def release(self) -> None:
-        """Obey at once again, first of all a signal that came meanwhile."""
+        """Obey at once again."""
         self._waiting = False
-        if self.received:
-            obey(self.received)
 
     def agreed(self) -> int:
         """The signal that any rank has received; all ranks must ask together."""

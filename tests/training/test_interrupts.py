@@ -27,8 +27,9 @@ def test_in_training_a_signal_waits_for_the_end_of_the_step(capfd):
         send(signal.SIGTERM)
         send(signal.SIGTERM)  # a scheduler and a launcher may both send it
         assert signals.agreed() == signal.SIGTERM
+        signals.release()
         with pytest.raises(Terminated):
-            signals.release()
+            send(signal.SIGTERM)
     assert capfd.readouterr().err == "SIGTERM: stopping after this step\n"
 
 

@@ -83,3 +83,28 @@ def test_ranks_compute_together_or_the_missing_are_named():
 
     assert busy[0][0] == 1
     assert f"rank 0 cannot listen at port {ports[3]}" in busy[0][1]
+
+
+STARTED = """
+import torch.distributed as dist
+from medgraph.config import TrainerConfig
+from medgraph.training.ranks import start
+
+start(TrainerConfig(accelerator="cpu", devices=2))
+print("rank", dist.get_rank(), "of", dist.get_world_size(), flush=True)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("launcher", [["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"], []])
+def test_torchrun_and_the_command_itself_start_the_ranks(tmp_path, launcher):
+    script = tmp_path / "start.py"
+    script.write_text(STARTED)
+    command = [sys.executable, *launcher, script]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    assert sorted(line for line in done.stdout.splitlines() if line.startswith("rank")) == [
+        "rank 0 of 2",
+        "rank 1 of 2",
+    ]
+    assert "2 ranks" in done.stdout
