@@ -255,7 +255,7 @@ def test_yaml_round_trip(experiment, write, argv):
         ("eval.splits=[]", "eval.splits is empty: expected splits out of val, test, ood"),
         ("trainer.threads=0", "trainer.threads=0: expected at least 1"),
         ("stage2.train=", "stage2.train is empty; to leave a stage out set stage2.steps=0"),
-        ("trainer.sharded_checkpoints=true", "trainer.strategy=auto has no shards"),
+        ("trainer.sharded_checkpoints=true", "is for trainer.strategy=fsdp, not auto"),
         ("trainer.devices=0", "trainer.devices=0: expected at least 1, or auto"),
         ("trainer.devices=two", "trainer.devices=two: expected at least 1, or auto"),
         ("name=a/b", "name=a/b: expected a folder name"),

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from medgraph.config.errors import ConfigError
 from medgraph.config.presets import vision_source
-from medgraph.config.schema import STAGES, VIEWS, ExperimentConfig, ModelConfig, TrainerConfig
+from medgraph.config.schema import STAGES, VIEWS, ExperimentConfig, ModelConfig
 from medgraph.config.sources import SPLITS, FilesConfig, MixtureConfig
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ def validate(config: ExperimentConfig) -> None:
             raise ConfigError(f"eval.splits={split}: expected splits out of {', '.join(ANSWERED)}")
     if not config.eval.splits:
         raise ConfigError(f"eval.splits is empty: expected splits out of {', '.join(ANSWERED)}")
-    _check_strategy(config.trainer, config.model.quantize)
+    _check_strategy(config)
     if config.trainer.compile and config.trainer.checkpointing == "selective":
         raise ConfigError("trainer.checkpointing=selective: compiled blocks choose by themselves what they compute "
                           "again; use none or full with trainer.compile=true")  # fmt: skip
@@ -118,18 +118,22 @@ def validate(config: ExperimentConfig) -> None:
     _check_alignment(config)
 
 
-def _check_strategy(trainer: TrainerConfig, quantize: str) -> None:
+def _check_strategy(config: ExperimentConfig) -> None:
+    trainer, quantize = config.trainer, config.model.quantize
     if trainer.strategy == "fsdp1" and trainer.accelerator == "cpu":
         raise ConfigError("trainer.strategy=fsdp1: classic FSDP needs GPUs; use trainer.strategy=fsdp on the CPU")
     if trainer.compile and trainer.strategy.startswith("fsdp"):
         raise ConfigError(f"trainer.compile=true trainer.strategy={trainer.strategy}: compiled blocks are not sharded; "
                           "use trainer.strategy=ddp or trainer.compile=false")  # fmt: skip
     if quantize != "none" and trainer.strategy.startswith("fsdp"):
-        raise ConfigError(f"model.quantize={quantize} trainer.strategy={trainer.strategy}: 4-bit weights have no shards; "
+        raise ConfigError(f"model.quantize={quantize} trainer.strategy={trainer.strategy}: 4-bit weights are whole; "
                           "use trainer.strategy=ddp")  # fmt: skip
-    if trainer.sharded_checkpoints and not trainer.strategy.startswith("fsdp"):
-        raise ConfigError(f"trainer.sharded_checkpoints=true: trainer.strategy={trainer.strategy} has no shards; use "
-                          "trainer.strategy=fsdp")  # fmt: skip
+    if trainer.sharded_checkpoints and trainer.strategy != "fsdp":
+        raise ConfigError(f"trainer.sharded_checkpoints=true is for trainer.strategy=fsdp, not {trainer.strategy}")
+    for name in STAGES:
+        if trainer.strategy == "fsdp1" and (decay := getattr(config, name).weight_decay):
+            raise ConfigError(f"{name}.weight_decay={decay}: trainer.strategy=fsdp1 flattens matrices, which "
+                              "alone decay; use fsdp")  # fmt: skip
 
 
 def _check_model(model: ModelConfig) -> None:

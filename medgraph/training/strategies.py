@@ -12,7 +12,7 @@ import os
 import shutil
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import torch
 from lightning.pytorch.strategies import DDPStrategy, FSDPStrategy, ModelParallelStrategy, Strategy
@@ -61,11 +61,10 @@ def make_strategy(options: TrainerConfig, vlm: nn.Module) -> Strategy | str:
     if options.strategy == "fsdp":
         return ShardedStrategy(ranks, 1, save_distributed_checkpoint=options.sharded_checkpoints)
     if options.strategy == "fsdp1":
-        kind: Literal["sharded", "full"] = "sharded" if options.sharded_checkpoints else "full"
-        return FSDPStrategy(auto_wrap_policy={type(layer) for layer in layers(vlm)}, state_dict_type=kind)
+        return FSDPStrategy(auto_wrap_policy={type(layer) for layer in layers(vlm)}, state_dict_type="full")
     if ranks > 1:
-        # no buffer changes without changing on all ranks alike
-        return DDPStrategy(broadcast_buffers=False, gradient_as_bucket_view=True)
+        # buffers change on all ranks alike
+        return DDPStrategy(forward_sync_buffers=False, gradient_as_bucket_view=True)
     return "auto"
 
 
