@@ -12,6 +12,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from medgraph.config import ModelConfig
 from medgraph.data.collate import Tokens, collate_conversations, collate_questions
 from medgraph.models.build import build_model
+from medgraph.models.packing import can_pack
 from medgraph.models.vision import load_vision
 
 TOWER = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 3, "num_attention_heads": 2, "image_size": 32,
@@ -60,6 +61,14 @@ def normalised(images, mean=(0.5,) * 3, std=(0.5,) * 3):
     return (images / 255 - torch.tensor(mean).view(3, 1, 1)) / torch.tensor(std).view(3, 1, 1)
 
 
+def assert_equal(found, expected, name, limit=1e-5):
+    """Equal to a share of the largest value, which is printed (pytest -rP)."""
+    error = float((found - expected).detach().abs().max() / expected.detach().abs().max())
+    print(f"{name}: {error:.1e}")
+    assert found.shape == expected.shape
+    assert error <= limit
+
+
 PROCESSOR = {"image_mean": [0.5] * 3, "image_std": [0.5] * 3}
 
 
@@ -71,7 +80,7 @@ def test_a_transformer_gives_the_patches_of_the_chosen_layer(build, others, tmp_
     for layer, expected in ((-2, output.hidden_states[-2]), (-1, output.last_hidden_state)):
         tower = load_vision(str(tmp_path), layer, random=False).eval()
         assert (tower.image_size, tower.num_tokens, tower.width) == (32, 16, 32)
-        torch.testing.assert_close(tower(images), expected[:, others:], rtol=1e-5, atol=1e-5)
+        assert_equal(tower(images), expected[:, others:], f"{type(model).__name__}, layer {layer}")
 
 
 @torch.no_grad()
@@ -86,7 +95,7 @@ def test_siglip_2_of_native_resolution_takes_square_images(tmp_path):
     for layer, expected in ((-2, output.hidden_states[-2]), (-1, output.last_hidden_state)):
         tower = load_vision(str(tmp_path), layer, random=False).eval()
         assert (tower.image_size, tower.num_tokens) == (32, 16)
-        torch.testing.assert_close(tower(images), expected, rtol=1e-5, atol=1e-5)
+        assert_equal(tower(images), expected, f"Siglip2VisionModel, layer {layer}")
 
 
 @torch.no_grad()
@@ -97,7 +106,7 @@ def test_a_tower_of_stages_gives_the_grid_of_its_last_one(build, side, tmp_path)
     expected = expected.flatten(2).mT if expected.dim() == 4 else expected[:, -(side**2) :]
     tower = load_vision(str(tmp_path), -1, random=False).eval()
     assert (tower.image_size, tower.num_tokens, tower.width) == (64, side**2, expected.shape[2])
-    torch.testing.assert_close(tower(IMAGES), expected)
+    assert_equal(tower(IMAGES), expected, type(model).__name__)
     with pytest.raises(ValueError, match=r"model.vision_layer=-2: expected -1"):
         load_vision(str(tmp_path), -2, random=False)
 
@@ -206,8 +215,9 @@ def test_a_language_model_trains_packs_and_answers(config, parts, corpus, tmp_pa
         padded = vlm.llm.get_decoder()(
             inputs_embeds=vlm._embed(texts.ids, passes[name][1]), attention_mask=texts.mask.long(), use_cache=False
         ).last_hidden_state
+        kind = "packed" if can_pack(vlm.llm, [texts.layout for texts, _ in passes.values()]) else "padded"
         for other in (alone, padded):
-            torch.testing.assert_close(states[name][texts.mask], other[texts.mask], rtol=1e-4, atol=1e-4)
+            assert_equal(states[name][texts.mask], other[texts.mask], f"{config.model_type}, {kind}")
 
     vlm.set_trainable(["projector", "llm"])
     states = vlm.hidden_states({name: (texts, None if image is None else vlm.encode_images(batch.images))
