@@ -67,17 +67,21 @@ def options(doc: str | None) -> argparse.ArgumentParser:
 
 
 def interleave(
-    variants: Mapping[str, Callable[[], Any]], rounds: int, clock: Callable[[], float] = time.process_time
+    variants: Mapping[str, Callable[[], Any]],
+    rounds: int,
+    clock: Callable[[], float] = time.process_time,
+    warmup: bool = True,
 ) -> dict[str, list[float]]:
-    """Seconds of each call, the variants in turn in every round, after one round to warm up.
+    """Seconds of each call, the variants in turn in every round.
 
     Args:
         variants: calls by name.
         rounds: measurements of each.
         clock: CPU time of the process by default.
+        warmup: run a round before, which does not count.
     """
     seconds: dict[str, list[float]] = {name: [] for name in variants}
-    for number in range(rounds + 1):
+    for number in range(1 - warmup, rounds + 1):
         for name, call in variants.items():
             start = clock()
             call()
