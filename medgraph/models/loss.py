@@ -41,8 +41,8 @@ class LogitRule:
         factor = scaling if text.model_type.startswith("hyperclovax") else 1 / scaling
         for name in ("logit_scale", "lm_head_multiplier", "output_multiplier"):
             factor *= getattr(text, name, None) or 1.0
-        caps = (getattr(text, name, None) for name in ("final_logit_softcapping", "logits_soft_cap"))
-        return cls(factor, next(filter(None, caps), None))
+        names = ("final_logit_softcapping", "logits_soft_cap", "output_logit_soft_cap")
+        return cls(factor, next(filter(None, (getattr(text, name, None) for name in names)), None))
 
     def __call__(self, logits: Tensor) -> Tensor:
         """(…, V) output of the head to (…, V) logits in float32 or wider."""
