@@ -51,11 +51,12 @@ class TokenBatch:
             self.supervised = predicted.flatten().nonzero().squeeze(1)
 
     def to(self, device: torch.device) -> TokenBatch:
-        """Copy to a device."""
+        """Copy to a device, without waiting for it."""
         moved = copy.copy(self)
-        for name in ("ids", "mask", "labels", "layout", "supervised"):
-            value = getattr(self, name)
-            setattr(moved, name, None if value is None else value.to(device))
+        moved.layout = self.layout.to(device)
+        for name in ("ids", "mask", "labels", "supervised"):
+            value: Tensor | None = getattr(self, name)
+            setattr(moved, name, None if value is None else value.to(device, non_blocking=True))
         return moved
 
 
@@ -85,15 +86,15 @@ class ConversationBatch:
     ids: list[list[str]]
 
     def to(self, device: torch.device) -> ConversationBatch:
-        """Copy to a device; Lightning calls this."""
+        """Copy to a device, without waiting for it; Lightning calls this."""
         return ConversationBatch(
-            images=self.images.to(device),
-            image_ids=self.image_ids.to(device),
+            images=self.images.to(device, non_blocking=True),
+            image_ids=self.image_ids.to(device, non_blocking=True),
             lm=self.lm.to(device),
             lm_extended=None if self.lm_extended is None else self.lm_extended.to(device),
             texts={view: text.to(device) for view, text in self.texts.items()},
-            text_ids={view: ids.to(device) for view, ids in self.text_ids.items()},
-            entities={name: codes.to(device) for name, codes in self.entities.items()},
+            text_ids={view: ids.to(device, non_blocking=True) for view, ids in self.text_ids.items()},
+            entities={name: codes.to(device, non_blocking=True) for name, codes in self.entities.items()},
             ids=self.ids,
         )
 
