@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import subprocess
@@ -12,10 +13,14 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from rich.console import Console
 
 from medgraph.console import TERMINATED
+
+POLL = 5.0
+"""Seconds between looks at what other workers hold."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +47,10 @@ class JobsFailedError(RuntimeError):
 def run_jobs(jobs: Sequence[Job], workers: int, console: Console) -> None:
     """Run the jobs that are not done, some at a time, each on one thread.
 
+    Several processes, also on several machines with a common file system, may run the same jobs at once: each job is
+    held by a lock that ends with its process. Whoever has nothing left to take waits for the others, and takes up what
+    they have lost.
+
     Ctrl-C and SIGTERM end in a SIGTERM for the running jobs, which save a checkpoint; running the same jobs again
     continues them.
 
@@ -58,51 +67,100 @@ def run_jobs(jobs: Sequence[Job], workers: int, console: Console) -> None:
         raise ValueError(f"workers={workers}: expected at least 1")
     todo = [job for job in jobs if not job.done.exists()]
     console.print(f"{len(jobs)} runs, {len(jobs) - len(todo)} finished before, {workers} at a time")
-    running: set[subprocess.Popen[bytes]] = set()
-    stopped = threading.Event()
+    crew = _Crew(todo, console)
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
+    with ThreadPoolExecutor(workers) as pool:
+        futures = [pool.submit(crew.work) for _ in range(workers)]
+        try:
+            for future in as_completed(futures):
+                future.result()
+        except BaseException:
+            crew.stop()
+            raise
+        finally:
+            signal.signal(signal.SIGTERM, before)
+    if crew.failed:
+        names = ", ".join(f"{job.name} ({job.log})" for job in crew.failed)
+        raise JobsFailedError(
+            f"{len(crew.failed)} of {len(jobs)} runs failed: {names}; run the same command to retry them"
+        )
 
-    def work(job: Job) -> tuple[Job, int, float]:
+
+class _Crew:
+    """The workers of one process."""
+
+    def __init__(self, todo: Sequence[Job], console: Console) -> None:
+        self.todo, self.total, self.console = list(todo), len(todo), console
+        self.failed: list[Job] = []
+        self._ended, self._waited = 0, False
+        self._running: set[subprocess.Popen[bytes]] = set()
+        self._stopped, self._access = threading.Event(), threading.Lock()
+
+    def work(self) -> None:
+        """Take one job after another until all are done, here or elsewhere."""
+        while not self._stopped.is_set():
+            with self._access:
+                taken = next(((job, lock) for job in self.todo if (lock := _take(job)) is not None), None)
+                if taken is not None:
+                    self.todo.remove(taken[0])
+                elif not (left := [job for job in self.todo if not job.done.exists()]):
+                    return
+            if taken is None:
+                self._wait(len(left))
+            else:
+                self._run(*taken)
+
+    def stop(self) -> None:
+        """End what runs, in a way that lets it continue later."""
+        self._stopped.set()
+        for process in list(self._running):
+            process.terminate()
+
+    def _wait(self, count: int) -> None:
+        if not self._waited:
+            self.console.print(f"waiting for {count} runs of other workers")
+        self._waited = True
+        self._stopped.wait(POLL)
+
+    def _run(self, job: Job, lock: IO[str]) -> None:
+        if job.done.exists():  # by another worker, since the beginning
+            lock.close()
+            return self._report(f"{job.name}: done elsewhere")
         start = time.perf_counter()
-        if stopped.is_set():
-            return job, -signal.SIGTERM, 0.0
-        job.log.parent.mkdir(parents=True, exist_ok=True)
-        with job.log.open("w") as log:
+        with lock, job.log.open("w") as log:
             process = subprocess.Popen(
                 job.command,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 env={**os.environ, "OMP_NUM_THREADS": "1"},
                 start_new_session=True,  # Ctrl-C reaches this process alone, which ends the others
+                pass_fds=(lock.fileno(),),  # the job stays held should this process be killed and leave it running
             )
-            running.add(process)
-            if stopped.is_set():
+            self._running.add(process)
+            if self._stopped.is_set():
                 process.terminate()
             code = process.wait()
-            running.discard(process)
-        return job, code, time.perf_counter() - start
+            self._running.discard(process)
+        if self._stopped.is_set():
+            return None
+        if code != 0:
+            self.failed.append(job)
+            return self._report(f"{job.name}: [red]failed with exit code {code}[/red], see {job.log}")
+        return self._report(f"{job.name}: done in {time.perf_counter() - start:.0f} s")
 
-    failed: list[Job] = []
-    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
-    with ThreadPoolExecutor(workers) as pool:
-        futures = [pool.submit(work, job) for job in todo]
-        try:
-            for number, future in enumerate(as_completed(futures), start=1):
-                job, code, seconds = future.result()
-                state = (
-                    f"done in {seconds:.0f} s"
-                    if code == 0
-                    else f"[red]failed with exit code {code}[/red], see {job.log}"
-                )
-                console.print(f"[{number}/{len(todo)}] {job.name}: {state}")
-                if code != 0:
-                    failed.append(job)
-        except BaseException:
-            stopped.set()
-            for process in list(running):
-                process.terminate()
-            raise
-        finally:
-            signal.signal(signal.SIGTERM, before)
-    if failed:
-        names = ", ".join(f"{job.name} ({job.log})" for job in failed)
-        raise JobsFailedError(f"{len(failed)} of {len(jobs)} runs failed: {names}; run the same command to retry them")
+    def _report(self, sentence: str) -> None:
+        with self._access:
+            self._ended += 1
+            self.console.print(f"[{self._ended}/{self.total}] {sentence}")
+
+
+def _take(job: Job) -> IO[str] | None:
+    """The job's lock, if nobody else holds it."""
+    job.log.parent.mkdir(parents=True, exist_ok=True)
+    lock = job.log.with_suffix(".lock").open("w")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        lock.close()
+        return None
+    return lock

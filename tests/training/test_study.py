@@ -1,7 +1,9 @@
+import fcntl
 import io
 import json
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -128,3 +130,46 @@ def test_an_interrupt_ends_the_running_jobs_and_starts_no_others(tmp_path):
 def test_without_workers_nothing_can_run(tmp_path):
     with pytest.raises(ValueError, match="workers=0"):
         run_jobs([], 0, quiet())
+
+
+def test_a_job_that_another_process_holds_waits_and_is_taken_up_when_that_is_killed(tmp_path, monkeypatch):
+    monkeypatch.setattr("medgraph.training.jobs.POLL", 0.02)
+    done = tmp_path / "shared.done"
+    shared = job(tmp_path, "shared", f"open({str(done)!r}, 'w')")
+    hold = f"import fcntl, time; f = open({str(tmp_path / 'shared.lock')!r}, 'w'); fcntl.flock(f, fcntl.LOCK_EX)"
+    holder = subprocess.Popen([sys.executable, "-c", f"{hold}; print(flush=True); time.sleep(60)"], stdout=-1)
+    holder.stdout.readline()
+    console = quiet()
+    worker = threading.Thread(target=run_jobs, args=([shared], 2, console))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(signal, "signal", lambda *_: None)  # the main thread's business
+        worker.start()
+        time.sleep(0.2)
+        assert worker.is_alive()
+        assert not done.exists()
+        holder.kill()
+        worker.join(30)
+    assert done.exists()
+    assert "waiting for 1 runs of other workers" in console.file.getvalue()
+    assert "[1/1] shared: done" in console.file.getvalue()
+    holder.communicate()
+
+
+def test_a_job_stays_held_while_a_killed_workers_process_runs(tmp_path):
+    started, end = tmp_path / "started", tmp_path / "end"
+    wait = f"import os, time; open({str(started)!r}, 'w')\nwhile not os.path.exists({str(end)!r}): time.sleep(.01)"
+    script = (
+        "import sys, pathlib\nfrom rich.console import Console\nfrom medgraph.training.jobs import Job, run_jobs\n"
+        f"root = pathlib.Path({str(tmp_path)!r})\n"
+        f"run_jobs([Job('a', [sys.executable, '-c', {wait!r}], root / 'a.log', root / 'a.done')], 1, Console())"
+    )
+    worker = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.DEVNULL)
+    while not started.exists():
+        time.sleep(0.01)
+    worker.kill()
+    worker.wait()
+    with (tmp_path / "a.lock").open("w") as lock:
+        with pytest.raises(BlockingIOError):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        end.touch()
+        fcntl.flock(lock, fcntl.LOCK_EX)  # free once that process has ended
