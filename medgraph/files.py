@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,18 +22,28 @@ def replacing(file: Path) -> Iterator[Path]:
         yield part
         os.replace(part, file)
     except Exception as error:
-        if part.exists() and (full := _full(part)):
-            raise OSError(full.errno, full.strerror, str(file)) from error
+        if number := _full(part, error):
+            raise OSError(number, os.strerror(number), str(file)) from error
         raise
     finally:
         part.unlink(missing_ok=True)
 
 
-def _full(part: Path) -> OSError | None:
-    """What the system says if there is no room left; torch and safetensors hide it in errors of their own."""
+def _full(part: Path, error: Exception) -> int:
+    """The system's number for a full disk, behind an error that safetensors or torch has made of it; 0 for others."""
+    if found := re.search(r"\(os error (\d+)\)", str(error)):
+        number = int(found[1])
+    elif part.exists():
+        number = _try_to_append(part)
+    else:
+        number = 0
+    return number if number in (errno.ENOSPC, errno.EDQUOT) else 0
+
+
+def _try_to_append(part: Path) -> int:
     try:
         with part.open("ab") as file:
             file.write(bytes(1 << 16))
     except OSError as error:
-        return error if error.errno in (errno.ENOSPC, errno.EDQUOT) else None
-    return None
+        return error.errno or 0
+    return 0

@@ -84,7 +84,7 @@ def small_disk(tmp_path):
     if os.geteuid() != 0 or subprocess.run(mounting, check=False, capture_output=True).returncode != 0:
         pytest.skip("only root can make a file system that is full")
     yield folder
-    subprocess.run(["umount", folder], check=True)
+    subprocess.run(["umount", "--lazy", folder], check=True)
 
 
 def test_a_full_disk_is_called_that_and_the_old_checkpoint_stays(small_disk):

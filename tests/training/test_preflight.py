@@ -90,7 +90,7 @@ import torch.distributed as dist
 from medgraph.config import TrainerConfig
 from medgraph.training.ranks import start
 
-start(TrainerConfig(accelerator="cpu", devices=2))
+start(TrainerConfig(accelerator="cpu", devices=2, preflight_seconds=240))
 print("rank", dist.get_rank(), "of", dist.get_world_size(), flush=True)
 """
 
