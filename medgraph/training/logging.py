@@ -186,8 +186,8 @@ class Samples(L.Callback):
 
 def quiet() -> None:
     """Keep Lightning's and transformers' advertisements and routine notices away from the user's terminal."""
-    for name in ("lightning.pytorch.utilities.rank_zero", "lightning.pytorch.accelerators.cuda"):
-        logging.getLogger(name).setLevel(logging.WARNING)
+    for name in ("pytorch.utilities.rank_zero", "pytorch.accelerators.cuda", "fabric.utilities.distributed"):
+        logging.getLogger(f"lightning.{name}").setLevel(logging.WARNING)
     for message in ROUTINE:
         warnings.filterwarnings("ignore", message=message)
     import transformers

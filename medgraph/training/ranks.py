@@ -53,7 +53,11 @@ def start(options: TrainerConfig) -> None:
         ConfigError: if the processes that were started are not those that are configured.
         RanksMissingError: if not all of them answer.
     """
-    alone = options.devices == options.num_nodes == 1 and options.strategy in ("auto", "ddp")
+    ranks = int(options.devices) * options.num_nodes
+    if dist.is_initialized() and dist.get_world_size() != ranks:
+        raise ConfigError(f"trainer.devices={options.devices} trainer.num_nodes={options.num_nodes}: this program runs "
+                          f"on {dist.get_world_size()} devices; start another one")  # fmt: skip
+    alone = ranks == 1 and options.strategy in ("auto", "ddp")
     several = dist.is_torchelastic_launched() or (SLURMEnvironment.detect() and os.environ["SLURM_NTASKS"] != "1")
     if dist.is_initialized() or (alone and not several):
         return

@@ -10,6 +10,8 @@ import json
 import multiprocessing
 import os
 import socket
+import subprocess
+import sys
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -198,3 +200,22 @@ def test_a_run_continues_on_another_number_of_ranks(one, tmp_path, before, after
     count = 2 if after[:3] == HALF else 1
     assert on_ranks(lambda: train(small(tmp_path, "two", *after)), count) == [0] * count
     check(tmp_path / "ranks" / "two", one, "resumed")
+
+
+@pytest.mark.slow
+def test_the_command_line_starts_the_other_rank(tiny_arm, tmp_path):
+    """Lightning's launcher; one rank writes and prints, and an error that both find is told once."""
+
+    def lightning(*arguments: str) -> subprocess.CompletedProcess[str]:
+        fixed = (f"run.root={tmp_path}", "run.name=cli", "trainer.accelerator=cpu", "trainer.devices=2")
+        command = [sys.executable, "-m", "lightning_app", "run", str(tiny_arm), *fixed, *arguments]
+        return subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False)
+
+    finished = lightning("stage2.batch_size=2", "trainer.strategy=ddp")
+    assert finished.returncode == 0, finished.stderr
+    assert finished.stdout.count("report: ") == 1
+    assert finished.stderr == ""
+    refused = lightning("stage2.batch_size=1", "trainer.strategy=ddp")
+    assert refused.returncode == 2
+    assert refused.stderr.count("error: ") == 1
+    assert "stage2.batch_size" in refused.stderr
