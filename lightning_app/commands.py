@@ -11,7 +11,7 @@ from typer.core import TyperGroup
 from lightning_app.commands_cg import cg
 from lightning_app.commands_data import data
 from lightning_app.commands_extend import extend
-from lightning_app.commands_inspect import inspect
+from lightning_app.commands_inspect import estimate, inspect
 from lightning_app.commands_judge import judge
 from lightning_app.commands_models import export
 from lightning_app.commands_predict import ask, predict
@@ -157,6 +157,7 @@ def compare(
 
 
 app.command(context_settings={"ignore_unknown_options": True})(inspect)
+app.command(context_settings={"ignore_unknown_options": True})(estimate)
 app.command()(ask)
 app.command()(predict)
 app.command()(judge)

@@ -1,4 +1,4 @@
-"""``medgraph inspect``: look at an experiment before it runs."""
+"""``medgraph inspect`` and ``medgraph estimate``: look at an experiment before it runs."""
 
 from __future__ import annotations
 
@@ -38,3 +38,27 @@ def inspect(
     show(render_inspection(inspection, ids))
     if html:
         typer.echo(write_inspection(inspection, html))
+
+
+def estimate(
+    file: Experiment,
+    overrides: Overrides = None,
+    gpu: Annotated[str, typer.Option(metavar="NAME", help="Plan for an H200, A100 … [this machine].")] = "",
+) -> None:
+    """Estimate memory and time of each stage; no weights are needed.
+
+    Exit code 2 if weights, gradients and optimiser alone do not fit.
+    """
+    from lightning_app.launch import load_config
+    from lightning_app.tables import show
+    from medgraph.report.estimate import render_estimate
+    from medgraph.training.estimate import check_memory, estimate_experiment
+    from medgraph.training.logging import quiet
+
+    config = load_config(file, overrides or [])
+    quiet()
+    with user_errors(ValueError):
+        needed = estimate_experiment(config, gpu)
+        show(render_estimate(needed))
+        for warning in check_memory(needed):
+            typer.echo(warning, err=True)

@@ -141,6 +141,8 @@ class TrainerConfig:
     """Optimiser steps between checkpoints."""
     preflight_seconds: float = 60.0
     """Time in which all ranks must answer before anything expensive starts."""
+    memory_check: bool = True
+    """Refuse to start where weights, gradients and optimiser alone exceed the free memory of the device."""
     log_every: int = 10
     """Optimiser steps between logged values."""
     progress: bool = True

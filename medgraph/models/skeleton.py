@@ -30,7 +30,7 @@ ARCHITECTURES: dict[str, dict[str, Any]] = {
     "huggyllama/llama-7b": {**_LLAMA_7B, "max_position_embeddings": 2048},
     "lmsys/vicuna-7b-v1.5": {**_LLAMA_7B, "max_position_embeddings": 4096},
 }
-"""What the presets' models are made of (their published ``config.json``), for machines that cannot ask the hub."""
+"""What the presets' models are made of (their published ``config.json``), for machines that do not have them."""
 
 
 def build_skeleton(config: ModelConfig, texts: Iterable[str], stand_in: bool = False) -> tuple[MedVLM, bool]:
@@ -39,8 +39,7 @@ def build_skeleton(config: ModelConfig, texts: Iterable[str], stand_in: bool = F
     Args:
         config: names and options of the parts; quantisation is left out.
         texts: see `build_model`.
-        stand_in: where a preset's models are neither on this machine nor to be had, take `ARCHITECTURES` and the
-            packaged tokenizer.
+        stand_in: where a preset's models are not on this machine, take `ARCHITECTURES` and the packaged tokenizer.
 
     Returns:
         The model, and whether its tokenizer is a stand-in.
@@ -56,21 +55,21 @@ def build_skeleton(config: ModelConfig, texts: Iterable[str], stand_in: bool = F
 
 @contextmanager
 def _stand_ins(config: ModelConfig, wanted: bool) -> Iterator[ModelConfig]:
-    """The configuration with folders that hold an architecture in place of models that cannot be had."""
+    """The configuration with folders that hold an architecture in place of models that are not here."""
     with tempfile.TemporaryDirectory() as folder:
-        parts = {}
+        parts: dict[str, Any] = {}
         for part in ("vision", "llm"):
             name = getattr(config, part)
-            if wanted and name in ARCHITECTURES and not _reachable(name):
+            if wanted and name in ARCHITECTURES and not _is_here(name):
                 parts[part] = _write(Path(folder) / part, ARCHITECTURES[name])
         yield replace(config, **parts)
 
 
-def _reachable(name: str) -> bool:
+def _is_here(name: str) -> bool:
     from transformers import AutoConfig
 
     try:
-        AutoConfig.from_pretrained(name)
+        AutoConfig.from_pretrained(name, local_files_only=True)
     except OSError:
         return False
     return True

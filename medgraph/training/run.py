@@ -24,6 +24,7 @@ from medgraph.config import ExperimentConfig, run_dir
 from medgraph.data.records import Corpus
 from medgraph.evaluation.predictions import Prediction
 from medgraph.evaluation.results import Results
+from medgraph.training.estimate import estimate_prepared
 from medgraph.training.evaluate import evaluate, reported_questions
 from medgraph.training.interrupts import Interrupts
 from medgraph.training.logging import quiet, write_csv
@@ -81,6 +82,8 @@ def run(
                 write_data_identity(folder, study.facts, config.run.force)
                 study.vlm.tokenizer.save_pretrained(folder / "tokenizer")
         _introduce(study, folder, console)
+        with together():
+            _estimate(study, console)
         with told_once():
             train_stages(study.config, study.vlm, study.head, study.stages, folder, console, interrupts)
         clock = time.perf_counter()
@@ -102,6 +105,16 @@ def _introduce(study: Prepared, folder: Path, console: Console) -> None:
     console.print(f"[bold]{study.config.name}[/bold]  {folder}\nimages: {sizes}; data {fingerprint}")
     if not study.leaks.clean:
         console.print(f"[bold red]{study.leaks.verdict()}[/]", soft_wrap=True)
+
+
+def _estimate(study: Prepared, console: Console) -> None:
+    """Say what the run will need; refuse it where that is not there."""
+    from medgraph.report.estimate import render_estimate
+
+    needed, warnings = estimate_prepared(study)
+    console.print(render_estimate(needed))
+    for warning in warnings:
+        console.print(f"[bold red]{warning}[/]", soft_wrap=True)
 
 
 def _write_pages(

@@ -128,3 +128,11 @@ def test_half_blocks_hold_two_pixels():
     with plain.capture() as captured:
         plain.print(HalfBlocks(np.full((4, 4, 3), 255, np.uint8), columns=4))
     assert captured.get() == "@@@@\n@@@@\n"
+
+
+def test_estimate_prints_every_stage(medgraph, study):
+    code, out, err = medgraph("estimate", study, "--gpu", "h200", "stage1.steps=0")
+    assert (code, err) == (0, "")
+    assert out.startswith("Estimate for each device (H200, 131.3 GiB free)")
+    assert [name for name in ("stage1", "stage2", "stage3") if f"{name}: 1 steps, batches of" in out] == ["stage2", "stage3"]
+    assert "Times are of training steps at 40% of the device's peak." in out
