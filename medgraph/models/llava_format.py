@@ -36,11 +36,12 @@ TOLERANCE = 1e-4
 """Largest accepted difference of an exported model's logits, relative to the largest logit."""
 
 
-def import_llava(path: str) -> MedVLM:
+def import_llava(path: str, random: bool = False) -> MedVLM:
     """Load a model in the llava-hf format and take it apart, so that the packed pass and the heads work on its parts.
 
     Args:
         path: local folder or hub name.
+        random: keep the architecture only.
 
     Returns:
         The model in float32 on the CPU, in evaluation mode.
@@ -49,7 +50,7 @@ def import_llava(path: str) -> MedVLM:
         ConfigError: if it uses several hidden states of its tower, another activation than GELU, or other tokens of the
             tower than its patches.
     """
-    from transformers import LlavaConfig, LlavaForConditionalGeneration
+    from transformers import AutoModelForImageTextToText, LlavaConfig, LlavaForConditionalGeneration
 
     config = LlavaConfig.from_pretrained(path)
     layer, strategy = config.vision_feature_layer, config.vision_feature_select_strategy
@@ -58,7 +59,10 @@ def import_llava(path: str) -> MedVLM:
                           f"{config.projector_hidden_act}; only one layer and gelu can be imported")  # fmt: skip
     if layer >= 0:
         layer -= config.vision_config.num_hidden_layers + 1
-    whole = LlavaForConditionalGeneration.from_pretrained(path, dtype=torch.float32)
+    if random:
+        whole = AutoModelForImageTextToText.from_config(config, dtype=torch.float32)
+    else:
+        whole = LlavaForConditionalGeneration.from_pretrained(path, dtype=torch.float32)
     parts = whole.model
     mean, std, _ = image_settings(path)
     vision = VisionTower(parts.vision_tower, layer, mean, std, raw=True)
@@ -185,13 +189,17 @@ def _assemble(vlm: MedVLM) -> Any:
     )
     with torch.device("meta"):
         whole = LlavaForConditionalGeneration(config)
-    names = set(whole.state_dict())
+    before = _shapes(whole)
     whole.model.vision_tower, whole.model.language_model = tower, llm.base_model
     whole.model.multi_modal_projector.linear_1, whole.model.multi_modal_projector.linear_2 = layers[0], layers[2]
     whole.lm_head = llm.get_output_embeddings()
-    if other := names ^ set(whole.state_dict()):
-        raise _refusal(f"its tower and language model are those of AutoModel, these differ in {sorted(other)[0]}")
+    if other := before ^ _shapes(whole):
+        raise _refusal(f"tower and language model are as AutoModel makes them, these differ in {min(other)[0]}")
     return whole.eval()
+
+
+def _shapes(model: nn.Module) -> set[tuple[str, torch.Size]]:
+    return {(name, tensor.shape) for name, tensor in model.state_dict().items()}
 
 
 def _refusal(reason: str) -> ConfigError:

@@ -22,6 +22,7 @@ from medgraph.config import ConfigError
 from medgraph.data.chat import chat_format
 from medgraph.data.collate import QuestionBatch, TokenBatch, pad
 from medgraph.models.families import FAMILIES, Family, WholeTower
+from medgraph.models.llava_format import import_llava
 from medgraph.models.medvlm import MedVLM
 from medgraph.models.tokenizer import load_tokenizer
 
@@ -136,7 +137,9 @@ def load_whole(name: str, random: bool, image_size: int | None) -> MedVLM:
 
     config: Any = AutoConfig.from_pretrained(name)
     if config.model_type == "llava":
-        return _load_llava(name, random, image_size)
+        vlm = import_llava(name, random)  # it has the parts of a `MedVLM`, whose packed pass is faster
+        _check_size(name, vlm.vision.image_size, image_size)
+        return vlm
     if config.model_type not in FAMILIES:
         raise ConfigError(
             f"model.vlm={name}: models of type {config.model_type} are not supported, only llava, "
@@ -148,7 +151,7 @@ def load_whole(name: str, random: bool, image_size: int | None) -> MedVLM:
         chat_format(tokenizer)
     except (ValueError, TypeError, TemplateError) as error:
         raise ConfigError(f"model.vlm={name}: {error}") from error
-    processor = _processor(name)
+    processor = _image_processor(name)
     side = _side(name, config.vision_config, processor, image_size)
     if random:
         model = AutoModelForImageTextToText.from_config(config, dtype=torch.float32)
@@ -157,22 +160,8 @@ def load_whole(name: str, random: bool, image_size: int | None) -> MedVLM:
     inner = model.base_model
     tower = getattr(inner, family.vision)
     projector = family.projector(tower, inner)
-    vision = family.tower(tower, side, tuple(processor["image_mean"]), tuple(processor["image_std"]))
+    vision = family.tower(tower, side, tuple(processor.image_mean), tuple(processor.image_std))
     return WholeVLM(vision, projector, model, tokenizer, family)
-
-
-def _load_llava(name: str, random: bool, image_size: int | None) -> MedVLM:
-    """LLaVA-1.5 has the parts of a `MedVLM`, whose packed pass is faster."""
-    from medgraph.models.llava_format import import_llava
-
-    if random:
-        raise ConfigError(
-            f"model.weights=random: not for a model.vlm of type llava ({name}); name its tower and language model by "
-            "model.vision and model.llm"
-        )
-    vlm = import_llava(name)
-    _check_size(name, vlm.vision.image_size, image_size)
-    return vlm
 
 
 def _check_tokens(name: str, family: Family, tokenizer: Any, image_token_id: int) -> None:
@@ -188,21 +177,20 @@ def _check_tokens(name: str, family: Family, tokenizer: Any, image_token_id: int
         )
 
 
-def _processor(name: str) -> dict[str, Any]:
-    """Settings of a model's image processor."""
-    from transformers.image_processing_base import ImageProcessingMixin
+def _image_processor(name: str) -> Any:
+    """A model's image processor, for its settings."""
+    from transformers import AutoImageProcessor
 
     try:
-        settings, _ = ImageProcessingMixin.get_image_processor_dict(name)
+        return AutoImageProcessor.from_pretrained(name)
     except OSError as error:
         raise ConfigError(
             f"model.vlm={name}: no preprocessor_config.json or processor_config.json, which say how images are "
             "normalised; copy it from the model"
         ) from error
-    return settings
 
 
-def _side(name: str, vision: Any, processor: Mapping[str, Any], wanted: int | None) -> int:
+def _side(name: str, vision: Any, processor: Any, wanted: int | None) -> int:
     """Side of the images: the tower's, or for one that takes any what is wanted or fits the processor's range."""
     fixed = getattr(vision, "image_size", None)
     if fixed is not None:
@@ -210,8 +198,9 @@ def _side(name: str, vision: Any, processor: Mapping[str, Any], wanted: int | No
         return int(fixed)
     step = vision.patch_size * vision.spatial_merge_size
     if wanted is None:
-        smallest, largest = (math.sqrt(processor["size"][key]) for key in ("shortest_edge", "longest_edge"))
-        return int(min(max(DYNAMIC_SIZE, smallest), largest) // step * step)
+        size = processor.size  # in pixels of an image, whatever the names say
+        smallest, largest = size.shortest_edge or size.min_pixels, size.longest_edge or size.max_pixels
+        return int(min(max(DYNAMIC_SIZE, math.sqrt(smallest)), math.sqrt(largest)) // step * step)
     if wanted % step:
         raise ConfigError(
             f"model.image_size={wanted}: {name} takes multiples of {step}, such as {wanted // step * step or step}"

@@ -1,4 +1,5 @@
 import copy
+import json
 import shutil
 from dataclasses import replace
 
@@ -348,6 +349,8 @@ def test_llava_becomes_a_model_of_our_own_with_the_same_logits(corpus, tmp_path)
         part.save_pretrained(tmp_path)
     vlm = build_model(ModelConfig(vlm=str(tmp_path)), [])
     assert type(vlm) is MedVLM
+    with torch.device("meta"):
+        assert load_whole(str(tmp_path), True, None).num_image_tokens == vlm.num_image_tokens
     pictures, sizes = ImageCache(corpus, 32), Tokens(vlm.tokenizer, vlm.num_image_tokens, 512)
     dataset = ConversationDataset(corpus.splits["train"], pictures, seed=0)
     batch = collate_conversations([dataset[0, i] for i in range(3)], sizes, (), False)
@@ -392,12 +395,24 @@ def test_a_model_needs_its_image_processor_and_tokenizer(saved, tmp_path):
         load_whole(str(tmp_path / "b"), False, None)
 
 
-def test_image_sizes_are_those_that_the_model_takes(saved):
+def test_the_architecture_loads_without_weights(saved, whole):
+    with torch.device("meta"):
+        empty = load_whole(str(saved[3]), True, None)
+    assert empty.num_image_tokens == whole.num_image_tokens
+    shapes = {name: parameter.shape for name, parameter in whole.named_parameters()}
+    assert {name: parameter.shape for name, parameter in empty.named_parameters()} == shapes
+
+
+def test_image_sizes_are_those_that_the_model_takes(saved, tmp_path):
     if saved[0].startswith("qwen"):
         whole = load_whole(str(saved[3]), True, 64)
         assert (whole.vision.image_size, whole.vision.num_tokens) == (64, 4 * 4 + 2)
         with pytest.raises(ConfigError, match="takes multiples of 16, such as 48"):
             load_whole(str(saved[3]), False, 50)
+        shutil.copytree(saved[3], tmp_path / "old")  # how Qwen2-VL was published
+        settings = {"image_processor_type": "Qwen2VLImageProcessor", "min_pixels": 1024, "max_pixels": 4096}
+        (tmp_path / "old" / "preprocessor_config.json").write_text(json.dumps(settings))
+        assert load_whole(str(tmp_path / "old"), True, None).vision.image_size == 64
     else:
         with pytest.raises(ConfigError, match=r"model.image_size=64: .* takes images of 32 pixels"):
             load_whole(str(saved[3]), False, 64)
