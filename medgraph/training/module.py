@@ -24,6 +24,7 @@ from medgraph.data.loading import rank_and_ranks
 from medgraph.evaluation.scoring import strict_score
 from medgraph.models.medvlm import MedVLM
 from medgraph.models.text_nodes import read_batch
+from medgraph.training.later import Later
 from medgraph.training.matches import Matches
 from medgraph.training.ranks import gather, mean_over_ranks, mean_weights
 from medgraph.training.strategies import hand_back, light_copy, name_parameters, shard
@@ -106,11 +107,7 @@ class StageModule(L.LightningModule):
         self.trainer.fit_loop.epoch_loop._batches_that_stepped = self.global_step
 
     def training_step(self, batch: ConversationBatch, batch_idx: int) -> Tensor:
-        """Loss of one batch.
-
-        Raises:
-            FloatingPointError: if a term is not finite; names the term and the records of the batch.
-        """
+        """Loss of one batch."""
         image_tokens = self.vlm.encode_images(batch.images)
         supervised = (
             {"lm": batch.lm} if batch.lm_extended is None else {"lm": batch.lm, "lm_extended": batch.lm_extended}
@@ -129,15 +126,15 @@ class StageModule(L.LightningModule):
             terms["align"] = align.loss
             terms |= {f"align/{name}": value for name, value in align.terms.items()}
         means = mean_over_ranks(torch.stack([loss, *(terms[name] for name in supervised)]).detach())
-        if not torch.isfinite(means[0]):
-            raise FloatingPointError(self._complaint(terms, batch))
+        self.batch_terms = batch, {name: value.detach() for name, value in terms.items()}
+        self.finite = Later(torch.isfinite(means[0]))
         values = terms | dict(zip(("loss", *supervised), means, strict=True))
         values["lr"] = torch.tensor(self.optimizers().param_groups[0]["lr"])  # type: ignore[union-attr]
         self.log_dict({f"train/{name}": value.detach() for name, value in values.items()}, batch_size=len(batch.ids))
         self.log("loss", means[0], prog_bar=True, logger=False, batch_size=len(batch.ids))
         return loss
 
-    def _complaint(self, terms: dict[str, Tensor], batch: ConversationBatch) -> str:
+    def _complaint(self, batch: ConversationBatch, terms: dict[str, Tensor]) -> str:
         """Name the first term that is not finite, and the records of the ranks where it is not; the same on all."""
         bad = next((name for name, value in terms.items() if not torch.isfinite(value).all()), None)
         found = [(name, ids) for name, ids in gather((bad, batch.ids)) if name is not None]
@@ -164,7 +161,15 @@ class StageModule(L.LightningModule):
         return output
 
     def on_after_backward(self) -> None:
-        """Log what the alignment loss sends to the nodes of all ranks, each of which is sent W times as much."""
+        """Log what the alignment loss sends to the nodes of all ranks, each of which is sent W times as much.
+
+        The loss is looked at here, before it changes a weight, so that the device has backward to do meanwhile.
+
+        Raises:
+            FloatingPointError: if a term is not finite; names the term and the records of the batch.
+        """
+        if not self.finite.get():
+            raise FloatingPointError(self._complaint(*self.batch_terms))
         if self.node_gradients:
             names = sorted(self.node_gradients)
             squares = mean_over_ranks(torch.stack([self.node_gradients[name] for name in names]).square())
