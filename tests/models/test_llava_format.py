@@ -12,6 +12,8 @@ from transformers import (
     AutoProcessor,
     CLIPVisionConfig,
     CLIPVisionModel,
+    Dinov2Config,
+    Dinov2Model,
     Dinov2WithRegistersConfig,
     Dinov2WithRegistersModel,
     GraniteConfig,
@@ -82,6 +84,12 @@ def registers():
     return Dinov2WithRegistersModel(Dinov2WithRegistersConfig(**TOWER, mlp_ratio=2))
 
 
+def interpolating():
+    model = Dinov2Model(Dinov2Config(**TOWER, mlp_ratio=2))
+    model.config.image_size = 48
+    return model
+
+
 def vit():
     return ViTModel(ViTConfig(**TOWER), add_pooling_layer=False)
 
@@ -150,6 +158,7 @@ def test_an_exported_model_has_equal_logits_and_comes_back_with_equal_weights(vl
         (lambda t: adapted(make(t, clip, -2, LlamaConfig(vocab_size=300, **LLM))), "merge them first"),
         (lambda t: make(t, siglip, -1, LlamaConfig(vocab_size=300, **LLM)), "without a final norm"),
         (lambda t: make(t, registers, -2, LlamaConfig(vocab_size=300, **LLM)), "this tower has 5"),
+        (lambda t: make(t, interpolating, -2, LlamaConfig(vocab_size=300, **LLM)), "differ in .*position_embeddings"),
         (lambda t: make(t, vit, -2, LlamaConfig(vocab_size=300, **LLM)), "differ in .*pooler"),
     ],
     ids=[
@@ -162,6 +171,7 @@ def test_an_exported_model_has_equal_logits_and_comes_back_with_equal_weights(vl
         "adapters",
         "final norm",
         "registers",
+        "larger images than the table",
         "no pooler",
     ],
 )
