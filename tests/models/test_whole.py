@@ -9,13 +9,22 @@ from PIL import Image
 
 from medgraph.alignment.head import AlignmentInput
 from medgraph.alignment.heads.exgra import ExGraHead
-from medgraph.config import ConfigError, ExperimentConfig, ModelConfig, PhantomConfig, StageConfig, head_config
+from medgraph.config import (
+    ConfigError,
+    ExperimentConfig,
+    LoraOptions,
+    ModelConfig,
+    PhantomConfig,
+    StageConfig,
+    head_config,
+)
 from medgraph.data.chat import chat_format
 from medgraph.data.collate import TokenBatch, Tokens, collate_conversations, collate_questions, pad
 from medgraph.data.conversation import encode_reply
 from medgraph.data.loading import ConversationDataset, ImageCache
 from medgraph.models.build import build_model
 from medgraph.models.interleaved import collate_prompts
+from medgraph.models.lora import add_lora, merge_lora
 from medgraph.models.medvlm import MedVLM
 from medgraph.models.text_nodes import read_batch
 from medgraph.models.tokenizer import train_tokenizer
@@ -401,6 +410,9 @@ def test_the_architecture_loads_without_weights(saved, whole):
     assert empty.num_image_tokens == whole.num_image_tokens
     shapes = {name: parameter.shape for name, parameter in whole.named_parameters()}
     assert {name: parameter.shape for name, parameter in empty.named_parameters()} == shapes
+    side = whole.vision.image_size
+    tokens = empty.encode_images(torch.empty(2, 3, side, side, dtype=torch.uint8, device="meta"))
+    assert tokens.shape == whole.encode_images(torch.zeros(2, 3, side, side, dtype=torch.uint8)).shape
 
 
 def test_image_sizes_are_those_that_the_model_takes(saved, tmp_path):
@@ -416,3 +428,20 @@ def test_image_sizes_are_those_that_the_model_takes(saved, tmp_path):
     else:
         with pytest.raises(ConfigError, match=r"model.image_size=64: .* takes images of 32 pixels"):
             load_whole(str(saved[3]), False, 64)
+
+
+def test_adapters_train_in_place_of_their_parts_and_merge(whole, batch):
+    names = whole.state_dict().keys()
+    add_lora(whole, LoraOptions(rank=2, parts=["vision", "llm"]))
+    whole.set_trainable(["vision", "projector", "llm"])
+    hidden = whole.hidden_states({"lm": (batch.lm, whole.encode_images(batch.images))})["lm"]
+    whole.lm_loss(hidden, batch.lm).backward()
+    trained = {name: parameter for name, parameter in whole.named_parameters() if parameter.requires_grad}
+    assert {name.split(".")[0] for name in trained} == {"vision", "projector", "llm"}
+    assert all(name.startswith("projector") or ".lora_" in name for name in trained)
+    assert all(parameter.grad is not None for parameter in trained.values())
+    for name, parameter in trained.items():
+        if ".lora_B" in name:
+            torch.nn.init.normal_(parameter, std=0.1)
+    assert 0 < merge_lora(whole) < 1e-4
+    assert whole.state_dict().keys() == names
