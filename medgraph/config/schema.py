@@ -143,6 +143,8 @@ class TrainerConfig:
     """Time in which all ranks must answer before anything expensive starts."""
     memory_check: bool = True
     """Refuse to start where weights, gradients and optimiser alone exceed the free memory of the device."""
+    spike: float = 100.0
+    """Stop where a loss or the gradient norm is so many times its running median; 0: never."""
     log_every: int = 10
     """Optimiser steps between logged values."""
     progress: bool = True

@@ -31,7 +31,7 @@ _RANGES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
         "0 or more",
         lambda value: value >= 0,
         "data.num_ood data.seed stage?.steps stage?.epochs stage?.weight_decay stage?.grad_clip stage?.alpha "
-        "stage?.queue model.lora.rank trainer.num_workers eval.max_new_tokens",
+        "stage?.queue model.lora.rank trainer.num_workers trainer.spike eval.max_new_tokens",
     ),
     ("a number above 0", lambda value: value > 0, "trainer.preflight_seconds stage?.lr"),
     ("a share in (0, 1]", lambda value: 0 < value <= 1, "data.fraction"),

@@ -32,6 +32,7 @@ from medgraph.training.matches import MatchWriter
 from medgraph.training.module import StageModule
 from medgraph.training.ranks import is_main, share
 from medgraph.training.rundir import write_json
+from medgraph.training.spikes import SpikeGuard
 from medgraph.training.strategies import make_strategy
 from medgraph.training.weights import load_weights, trained_state
 
@@ -152,7 +153,7 @@ def _fit(
         plugins=[AtomicCheckpointIO()], enable_model_summary=False, default_root_dir=str(folder),
         callbacks=[
             Checkpoints(folder, options.checkpoint_every, interrupts), throughput, Samples(),
-            MatchWriter(folder.parent / "matches.json", name, stage.data.corpus),
+            SpikeGuard(options.spike), MatchWriter(folder.parent / "matches.json", name, stage.data.corpus),
             *([RichProgressBar(refresh_rate=5, leave=True), RichModelSummary(max_depth=2)] if progress else []),
         ],
     )  # fmt: skip
