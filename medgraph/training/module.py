@@ -196,6 +196,8 @@ class StageModule(L.LightningModule):
     def configure_optimizers(self) -> Any:
         """AdamW with decay on matrices only; linear warm-up and cosine decay to zero over the stage."""
         assert self.stage.lr is not None
+        if self.head is not None:
+            self.head.float()  # its mathematics is, also where bf16-true has made a half of everything
         trained = [p for p in self.parameters() if p.requires_grad]
         groups = [
             {"params": [p for p in trained if p.ndim >= 2], "weight_decay": self.stage.weight_decay},
