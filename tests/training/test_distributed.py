@@ -49,8 +49,11 @@ def small(root: Path, name: str, *arguments: str) -> ExperimentConfig:
         stage2=StageConfig(steps=4, batch_size=4, alpha=1.0, queue=6, accumulate=2, extended_lm=True),
         stage3=StageConfig(steps=0),
     )
-    fixed = "trainer.accelerator=cpu trainer.log_every=1 trainer.progress=false eval.batch_size=4 eval.limit=5"
-    return parse(config, [f"run.root={root}", f"run.name={name}", *fixed.split(), *arguments])
+    fixed = (
+        "trainer.accelerator=cpu trainer.log_every=1 trainer.progress=false",
+        "eval.batch_size=2 eval.limit=5 eval.controls=false",
+    )
+    return parse(config, [f"run.root={root}", f"run.name={name}", *" ".join(fixed).split(), *arguments])
 
 
 def train(config: ExperimentConfig, answers: bool = False) -> Path:
