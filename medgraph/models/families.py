@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers.modeling_outputs import BaseModelOutput, BaseModelOutputWithPooling
+from transformers.vision_utils import get_vision_position_ids
 
 Context = Callable[[Any, Tensor, Tensor], dict[str, Any]]
 """Model configuration, (R, T) token ids and (B, N, D) image tokens to keyword arguments of the model."""
@@ -90,19 +91,22 @@ class QwenTower(WholeTower):
     """Patches in the order of the groups of 2 x 2 that the projector merges, each twice for two frames."""
 
     def inputs(self, pixels: Tensor) -> dict[str, Tensor]:
-        """Patches and their grid."""
+        """Patches and their grid, which stays on the CPU: the tower asks for its numbers."""
         config: Any = self.model.config
         patch, merge, frames = config.patch_size, config.spatial_merge_size, config.temporal_patch_size
         side = self.image_size // patch
         blocks = pixels.unflatten(3, (side // merge, merge, patch)).unflatten(2, (side // merge, merge, patch))
         patches = blocks.permute(0, 2, 5, 3, 6, 1, 4, 7).unsqueeze(6).expand(*[-1] * 6, frames, -1, -1)
-        grid = torch.tensor([[1, side, side]], device=pixels.device).repeat(len(pixels), 1)
+        grid = torch.tensor([[1, side, side]], device="cpu").repeat(len(pixels), 1)
         return {"pixel_values": patches.reshape(len(pixels) * side**2, -1), "image_grid_thw": grid}
 
     def encode(self, **inputs: Tensor) -> Tensor:
         """Features of 2 x 2 patches side by side."""
-        grid = inputs["image_grid_thw"]
-        features: Tensor = self.model(inputs["pixel_values"], grid_thw=grid).pooler_output
+        config: Any = self.model.config
+        patches, grid = inputs["pixel_values"], inputs["image_grid_thw"]
+        with torch.device("cpu"):
+            positions = get_vision_position_ids(grid, config.spatial_merge_size).to(patches.device)
+        features: Tensor = self.model(patches, grid_thw=grid, position_ids=positions).pooler_output
         return features.unflatten(0, (len(grid), -1))
 
 
