@@ -208,7 +208,7 @@ class StageModule(L.LightningModule):
             lr=self.stage.lr,
             fused=trained[0].device.type in ("cpu", "cuda"),
         )
-        optimizer._step_supports_amp_scaling = False  # type: ignore[attr-defined]  # Lightning unscales, then clips
+        optimizer._step_supports_amp_scaling = False  # Lightning unscales, then clips
         warmup = max(1, round(self.stage.warmup * self.steps))
 
         def factor(step: int) -> float:
