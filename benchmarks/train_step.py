@@ -192,7 +192,7 @@ def train(vlm: MedVLM, head: ExGraHead | None, batch: ConversationBatch) -> Tens
 
 
 def measure_trainer(rounds: int) -> Iterator[Row]:
-    """Steps under Lightning, logging included, against a loop of forward, backward, clipping and optimiser."""
+    """Steps under Lightning, without files of logs, against a loop of forward, backward, clipping and optimiser."""
     torch.manual_seed(0)
     batches = [tiny_llava.make_batch(TRAINER_SIZE) for _ in range(TRAINER_STEPS)]
     stage = StageConfig(steps=TRAINER_STEPS, batch_size=TRAINER_SIZE, lr=1e-4, train=["projector", "llm"], alpha=1.0)
