@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     from medgraph.training.asking import Answer
     from medgraph.training.trained import Trained
 
-Run = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run.")]
+Model = Annotated[str, typer.Argument(metavar="RUN|MODEL", help="Folder of a run, or a whole Hugging Face model.")]
 Longest = Annotated[int, typer.Option(min=1, metavar="N", help="Longest answer, in tokens.")]
 
 
 def ask(
-    run: Run,
+    model: Model,
     image: Annotated[Path, typer.Argument(metavar="IMAGE", help="Picture, DICOM or NIfTI file.")],
     question: Annotated[str, typer.Argument(metavar='"QUESTION"', help="In quotes.")],
     more: Annotated[list[str] | None, typer.Argument(metavar="", hidden=True)] = None,
@@ -42,7 +42,7 @@ def ask(
         raise ConfigError(f"unexpected {more[0]!r} behind the question {question!r}: put the question in quotes, and "
                           "--options before the answers to choose from")  # fmt: skip
     offered = [*(options or ()), *(more or ())]
-    trained = _load(run)
+    trained = _load(model)
     with user_errors(ValueError):
         answer = answer_question(trained.vlm, trained.tokens, image, question, offered, max_new_tokens)
     if as_json:
@@ -54,7 +54,7 @@ def ask(
 
 
 def predict(
-    run: Run,
+    model: Model,
     out: Annotated[Path, typer.Option(metavar="FILE.jsonl", help="Where answers go; continued if it exists.")],
     overrides: Annotated[list[str] | None, typer.Argument(metavar="data=…", help="Other data than the run's.")] = None,
     split: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Repeatable [test].")] = None,
@@ -72,7 +72,7 @@ def predict(
     """
     from rich.console import Console
 
-    from medgraph.config import ConfigError, parse
+    from medgraph.config import ConfigError, ExperimentConfig, parse
     from medgraph.data import build_corpus
     from medgraph.training.answers import Asking, answer_corpus
     from medgraph.training.prepare import answer_tokens
@@ -82,9 +82,11 @@ def predict(
     for override in overrides or ():
         if not override.lstrip("-").startswith(("data=", "data.")):
             raise ConfigError(f"{override}: only the data can be changed: data=NAME, data.root=PATH …")
-    config = parse(saved_config(run), overrides or ())
+    if not overrides and not _is_run(model):
+        raise ConfigError(f"{model} is no run, which would know its data; add data=NAME data.root=PATH")
+    config = parse(saved_config(Path(model)) if _is_run(model) else ExperimentConfig(), overrides or ())
     splits = tuple(split or ("test",))
-    trained = _load(run)
+    trained = _load(model)
     with user_errors(ValueError):
         corpus = build_corpus(config.data)
         longest = answer_tokens(corpus, splits, trained.tokens, config.eval.max_new_tokens)
@@ -95,17 +97,23 @@ def predict(
     typer.echo(f"{out}: {len(predictions)} answers; medgraph score {out}")
 
 
-def _load(run: Path) -> Trained:
+def _is_run(model: str) -> bool:
+    """Runs are folders without a config.json; what is not there is one too, unless a hub could have it."""
+    folder = Path(model)
+    return not (folder / "config.json").exists() if folder.exists() else model.count("/") > 1
+
+
+def _load(model: str) -> Trained:
     """The model, on the GPU if there is one; stages that have not ended are told on standard error."""
     import torch
 
     from medgraph.training.logging import quiet
-    from medgraph.training.trained import load_trained
+    from medgraph.training.trained import load_trained, load_whole_model
 
     quiet()
-    trained = load_trained(run)
+    trained = load_trained(Path(model)) if _is_run(model) else load_whole_model(model)
     if trained.unfinished:
-        typer.echo(f"{run}: without {', '.join(trained.unfinished)}, which has not finished", err=True)
+        typer.echo(f"{model}: without {', '.join(trained.unfinished)}, which has not finished", err=True)
     trained.vlm.to("cuda" if torch.cuda.is_available() else "cpu")
     return trained
 

@@ -199,6 +199,8 @@ class ExperimentConfig:
     """Name of the study; the first folder under `run.root`."""
     seed: int = 0
     """Seed of initialisation, order and noise."""
+    start: str | None = None
+    """Folder of a finished run whose model this one starts from; `model` must be the same."""
     run: RunConfig = field(default_factory=RunConfig)
     data: DataConfig = field(default_factory=PhantomConfig)
     model: ModelConfig = field(default_factory=lambda: copy.deepcopy(MODELS["tiny"]))

@@ -271,11 +271,11 @@ class MixtureConfig(DataConfig):
 
 @dataclass
 class SubsetsConfig(DataConfig):
-    """Exact numbers of images of some subsets of a source train, another subset is tested; see docs/cg.md."""
+    """Exact numbers of images of some subsets train, another subset is tested; see docs/cg.md."""
 
     name: str = "subsets"
-    source: dict[str, Any] = field(default_factory=dict)
-    """The source's `name` and options, e.g. {name: medmat, root: PATH}."""
+    sources: list[dict[str, Any]] = field(default_factory=list)
+    """Where the subsets come from: of each source its `name` and options, e.g. [{name: medmat, root: PATH}]."""
     train: list[str] = field(default_factory=list)
     """`subset:images` for every subset that trains; empty: the model is asked as it is."""
     target: str = ""

@@ -9,9 +9,11 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
+from typing import Any
 
-from medgraph.config import ConfigError, DataConfig, MedMATConfig, PhantomConfig, SubsetsConfig
+from medgraph.config import ConfigError, DataConfig, MixtureConfig, SubsetsConfig
 from medgraph.config.mixture import nested_source
 from medgraph.data import build_corpus
 from medgraph.data.plan import draw
@@ -23,9 +25,15 @@ TARGET_TEST = 0.5
 """Share of a target's groups that are its test set."""
 PHANTOM_TASKS = ("finding", "side", "level", "size", "severity")
 """Questions about abnormal phantoms that make their tasks: what does not follow from modality and area."""
+WHOLE: dict[str, dict[str, Any]] = {
+    "phantom": {"num_task": 0, "num_test": 0, "num_ood": 0, "holdout": 0.0},
+    "medmat": {"ood_subsets": ["none"]},
+    "folder": {"ood_subsets": ["none"]},
+}
+"""Options that keep a source from holding anything out."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Pool:
     """All subsets of a source.
 
@@ -50,7 +58,8 @@ class Pool:
 
         Choice questions only, where there are any, as in Med-MAT (arXiv:2412.20070).
         """
-        records = [record for record in self.records[target] if self._tests(record)]
+        tested = self._test_groups(target)
+        records = [record for record in self.records[target] if record.group in tested]
         labels = {record.image_id: record.label for record in records}
         kept = take_strictly_balanced(labels, self.seed, len(labels))
         if 2 * len(kept) < len(labels):
@@ -60,7 +69,7 @@ class Pool:
 
     def training(self, subset: str, target: str) -> list[Record]:
         """Records of a subset that may train where another (or the same) subset is the target."""
-        tested = {record.group for record in self.records[target] if self._tests(record)}
+        tested = self._test_groups(target)
         return [record for record in self.records[subset]
                 if record.group not in tested and record.image_id not in self.validation]  # fmt: skip
 
@@ -68,7 +77,7 @@ class Pool:
         """Records of a subset that validate; none of the target's, which never selects a model."""
         if subset == target:
             return []
-        tested = {record.group for record in self.records[target] if self._tests(record)}
+        tested = self._test_groups(target)
         return [record for record in self.records[subset]
                 if record.group not in tested and record.image_id in self.validation]  # fmt: skip
 
@@ -81,41 +90,47 @@ class Pool:
         records = [record for found in self.records.values() for record in found]
         return tuple(dict.fromkeys(text for r in records for text in (r.question, *r.options, r.answer, r.extended)))
 
-    def _tests(self, record: Record) -> bool:
-        return position(self.seed, "target", record.group) < TARGET_TEST
+    @cache  # noqa: B019  # a pool lives as long as its process
+    def _test_groups(self, target: str) -> frozenset[str]:
+        groups = {record.group for record in self.records[target]}
+        return frozenset(group for group in groups if position(self.seed, "target", group) < TARGET_TEST)
 
 
-def read_pool(source: DataConfig) -> Pool:
-    """Read all subsets of a source, none of them held out.
+def read_pool(sources: Sequence[Mapping[str, Any]], outer: DataConfig | None = None) -> Pool:
+    """Read all subsets of some sources, none of them held out.
 
     Phantoms have no tasks of their own: a question about the kind of an abnormal finding, its side, level, size or
     severity makes one.
 
+    Args:
+        sources: of each its ``name`` and options.
+        outer: configuration whose seed and kind of extended answers are the default.
+
     Raises:
-        ConfigError: if the source has fewer than two subsets.
+        ConfigError: for a mistake in the sources, or fewer than two subsets.
         DataError: for data that is missing or malformed.
     """
+    outer = outer or DataConfig()
+    whole = [{**source, **WHOLE.get(str(source.get("name")), {})} for source in sources]
+    if len(whole) == 1:
+        config = nested_source(whole[0], "data.sources[0]", outer)
+    else:
+        config = MixtureConfig(seed=outer.seed, extended=outer.extended, sources=whole)
+    corpus = build_corpus(config)
     base = builtin()
-    if isinstance(source, PhantomConfig):
-        source = replace(source, num_task=0, num_test=0, num_ood=0, holdout=0.0)
-    elif hasattr(source, "ood_subsets"):
-        source = replace(source, ood_subsets=["none"])
-        if isinstance(source, MedMATConfig) and (Path(source.root) / "subsets.yaml").is_file():
-            base = from_yaml(Path(source.root) / "subsets.yaml")
-    corpus = build_corpus(source)
-    every = [record for split in corpus.splits.values() for record in split]
-    validation = {record.image_id for record in corpus.splits["val"]}
-    if isinstance(source, PhantomConfig):
-        abnormal = [record for record in every if record.label != "normal"]
-        every = [_by_task(record) for record in abnormal if record.question_type in PHANTOM_TASKS]
+    for source in whole:
+        file = Path(source.get("root", "")) / "subsets.yaml"
+        base = from_yaml(file, base) if source["name"] == "medmat" and file.is_file() else base
+    validation = frozenset(record.image_id for record in corpus.splits["val"])
     records: dict[str, dict[str, Record]] = {}
-    for record in every:  # a source without a task set of its own lists its training records twice
-        records.setdefault(record.subset, {})[record.id] = record
+    for record in (record for split in corpus.splits.values() for record in split):
+        made = _by_task(record) if record.image_id.rpartition("/")[2].startswith("phantom-") else record
+        if made is not None:  # a source without a task set of its own lists its training records twice
+            records.setdefault(made.subset, {})[made.id] = made
     if len(records) < 2:
-        raise ConfigError(f"data.source.name={source.name}: has {len(records)} subset; an experiment needs two or more")
+        raise ConfigError(f"data.sources: {len(records)} subset(s) in all; an experiment needs two or more")
     by_subset = {key: tuple(found.values()) for key, found in sorted(records.items())}
-    return Pool(_registry(by_subset, base), by_subset, frozenset(validation), corpus.load_image, corpus.notes,
-                source.seed)  # fmt: skip
+    return Pool(_registry(by_subset, base), by_subset, validation, corpus.load_image, corpus.notes, outer.seed)
 
 
 def build_subsets(config: SubsetsConfig) -> Corpus:
@@ -127,7 +142,7 @@ def build_subsets(config: SubsetsConfig) -> Corpus:
     """
     if config.fraction != 1:
         raise ConfigError(f"data.fraction={config.fraction}: data.train says how many images train; set it to 1")
-    pool = read_pool(nested_source(config.source, "data.source", config))
+    pool = read_pool(config.sources, replace(config, seed=0))
     if config.target not in pool.records:
         raise ConfigError(f"data.target={config.target}: no such subset; there are {', '.join(pool.records)}")
     counts = read_counts(config.train, pool.records)
@@ -182,8 +197,10 @@ def shuffle_images(records: Sequence[Record], seed: int) -> list[Record]:
     ]
 
 
-def _by_task(record: Record) -> Record:
-    """A phantom's question as a record of the subset (modality, area, question type)."""
+def _by_task(record: Record) -> Record | None:
+    """A phantom's question as a record of the subset (modality, area, question type); None where it makes no task."""
+    if record.question_type not in PHANTOM_TASKS or record.label == "normal":
+        return None
     triplet = MATTriplet(record.triplet.modality, record.triplet.area, record.question_type)
     return replace(record, triplet=triplet, subset=str(triplet), label=record.answer)
 

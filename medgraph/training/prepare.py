@@ -26,12 +26,12 @@ from medgraph.data.images import image_root
 from medgraph.data.loading import ImageCache
 from medgraph.data.records import Corpus
 from medgraph.models.blocks import prepare_blocks
-from medgraph.models.build import assets_hash, build_model
 from medgraph.models.medvlm import MedVLM
 from medgraph.models.tokenizer import count_words
 from medgraph.training.ranks import count_devices
 from medgraph.training.recipes import resolve
 from medgraph.training.stages import Stage, plan_stages, precision
+from medgraph.training.trained import starting_model
 
 TESTS = ("test", "ood")
 """Splits whose records other runs must share to be compared."""
@@ -102,7 +102,7 @@ def prepare(config: ExperimentConfig, alignment: AlignmentHead | None, corpus: C
     L.seed_everything(config.seed, workers=True, verbose=False)
     corpus = corpus or build_corpus(config.data)
     leaks = audit(corpus, image_root(corpus.load_image), near=False)
-    vlm = build_model(config.model, corpus_texts(corpus))
+    vlm, weights = starting_model(config, corpus_texts(corpus))
     prepare_blocks(vlm, config.trainer.checkpointing, config.trainer.compile)
     tokens = Tokens(vlm.tokenizer, vlm.num_image_tokens, config.model.max_length)
     if config.data.cache:
@@ -118,7 +118,7 @@ def prepare(config: ExperimentConfig, alignment: AlignmentHead | None, corpus: C
     stages = plan_stages(config, corpus, tokens, images, aligned=head is not None)
     facts = {
         "fingerprint": corpus.fingerprint(),
-        "weights": assets_hash(config.model),
+        "weights": weights,
         "records": {name: len(records) for name, records in corpus.splits.items()},
         "tests": Corpus({name: corpus.splits.get(name, ()) for name in TESTS}, corpus.load_image).fingerprint(),
         "validation": len(stages["stage2"].data.validation),
@@ -157,11 +157,12 @@ def _describe(head: AlignmentHead) -> dict[str, Any]:
 
 
 def corpus_texts(corpus: Corpus) -> Iterator[str]:
-    """Every text the model will see in training, as it will see it."""
+    """Every text the model will see in training, as it will see it, and the vocabulary of the corpus."""
     for split in ("train", "task"):
         for record in corpus.splits[split]:
             yield f"{prompt(record, image=False)} {reply(record)}"
             yield record.extended
+    yield from corpus.vocabulary
 
 
 def answer_tokens(corpus: Corpus, splits: Sequence[str], tokens: Tokens, max_new_tokens: int) -> int:

@@ -34,7 +34,7 @@ from medgraph.training.ranks import is_main, share
 from medgraph.training.rundir import write_json
 from medgraph.training.spikes import SpikeGuard
 from medgraph.training.strategies import make_strategy
-from medgraph.training.weights import load_weights, trained_state
+from medgraph.training.weights import load_weights, parts_before, trained_state
 
 SPLIT = {"stage1": "train", "stage2": "train", "stage3": "task"}
 """What each stage trains on: instruction data twice, then the small task set."""
@@ -93,7 +93,7 @@ def train_stages(
     All ranks end with the whole model; rank 0 writes it.
     """
     total = sum(stage.steps for stage in stages.values())
-    parts: set[str] = set()
+    parts = parts_before(config)
     offset = 0
     for number, (name, stage) in enumerate(stages.items()):
         if stage.steps == 0:

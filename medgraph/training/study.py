@@ -142,7 +142,7 @@ def run_study(plan: StudyPlan, argv: Sequence[str], console: Console | None = No
 
 def _select(plan: StudyPlan, wanted: Sequence[str]) -> tuple[list[Arm], list[Family]]:
     """The arms and families with these names, and the reference; all of them where none are named."""
-    known = [method.name for method in (*plan.arms, *plan.families)]
+    known = [*(arm.name for arm in plan.arms), *(family.name for family in plan.families)]
     for name in wanted:
         if name not in known:
             raise ConfigError(f"arms={name}: no such arm; known: {', '.join(known)}")

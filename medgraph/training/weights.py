@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from medgraph.config import STAGES, ConfigError, ExperimentConfig
-from medgraph.models.medvlm import MedVLM
+from medgraph.models.medvlm import PARTS, MedVLM
 
 NAMED = 3
 """Names in a message."""
@@ -71,10 +71,15 @@ def load_stages(vlm: MedVLM, config: ExperimentConfig, folder: Path) -> None:
     Raises:
         ConfigError: if no stage has finished, or weights do not fit the model.
     """
-    parts: set[str] = set()
+    parts = parts_before(config)
     for name in finished_stages(folder):
         parts |= set(getattr(config, name).train)
         load_weights(vlm, parts, folder / name / "weights.safetensors")
+
+
+def parts_before(config: ExperimentConfig) -> set[str]:
+    """Parts whose weights the first stage saves besides those it trains: all, where another run has trained before."""
+    return set() if config.start is None else set(PARTS)
 
 
 def without_frozen(state: Mapping[str, Any], frozen: Collection[str]) -> dict[str, Any]:

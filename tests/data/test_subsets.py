@@ -2,7 +2,7 @@ import dataclasses
 
 import pytest
 
-from medgraph.config import ConfigError, PhantomConfig, SubsetsConfig
+from medgraph.config import ConfigError, SubsetsConfig
 from medgraph.data import build_corpus
 from medgraph.data.subsets import PHANTOM_TASKS, read_pool
 
@@ -12,12 +12,11 @@ TARGET, RELATED, SAME_AREA = "x-ray/lung/finding", "x-ray/lung/size", "ct/lung/f
 
 @pytest.fixture(scope="module")
 def pool():
-    options = {key: value for key, value in SOURCE.items() if key != "name"}
-    return read_pool(PhantomConfig(**options))
+    return read_pool([SOURCE])
 
 
 def build(**changes):
-    return build_corpus(SubsetsConfig(source=SOURCE, target=TARGET, **changes))
+    return build_corpus(SubsetsConfig(sources=[SOURCE], target=TARGET, **changes))
 
 
 def images(records):
@@ -100,8 +99,8 @@ def test_mistakes_name_key_and_way_out(changes, message):
 
 def test_unknown_targets_and_sources_are_refused():
     with pytest.raises(ConfigError, match=r"data.target=CT: no such subset; there are ct/brain/finding, "):
-        build_corpus(dataclasses.replace(SubsetsConfig(source=SOURCE), target="CT"))
-    with pytest.raises(ConfigError, match=r"data.source=.*: expected the name of a plain source"):
-        build_corpus(SubsetsConfig(source={"name": "subsets"}, target=TARGET))
-    with pytest.raises(ConfigError, match=r"data.source: num_tain=3: unknown key"):
-        build_corpus(SubsetsConfig(source={"name": "phantom", "num_tain": 3}, target=TARGET))
+        build_corpus(dataclasses.replace(SubsetsConfig(sources=[SOURCE]), target="CT"))
+    with pytest.raises(ConfigError, match=r"data.sources\[0\]=.*: expected the name of a plain source"):
+        build_corpus(SubsetsConfig(sources=[{"name": "subsets"}], target=TARGET))
+    with pytest.raises(ConfigError, match=r"data.sources\[0\]: num_tain=3: unknown key"):
+        build_corpus(SubsetsConfig(sources=[{"name": "phantom", "num_tain": 3}], target=TARGET))

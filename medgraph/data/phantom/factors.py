@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum
 from itertools import combinations, product
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -213,7 +213,7 @@ class FactorSpace:
         looks = {"side": SIDES, "level": LEVELS, "size": SIZES, "severity": SEVERITIES}
         if factors.finding != "normal":
             looks["finding"] = abnormal
-        moved = {name: values[(values.index(getattr(factors, name)) + m + a) % len(values)]
+        moved: dict[str, Any] = {name: values[(values.index(getattr(factors, name)) + m + a) % len(values)]
                  for name, values in looks.items()}  # fmt: skip
         return replace(factors, **moved)
 
