@@ -29,6 +29,8 @@ from medgraph.models.medvlm import MedVLM
 from medgraph.models.text_nodes import read_batch
 from medgraph.models.tokenizer import train_tokenizer
 from medgraph.models.whole import load_whole
+from medgraph.training.asking import answer_question
+from medgraph.training.trained import load_whole_model
 
 SPECIALS = {
     "llava": {"image_token": "<image>"},
@@ -445,3 +447,13 @@ def test_adapters_train_in_place_of_their_parts_and_merge(whole, batch):
             torch.nn.init.normal_(parameter, std=0.1)
     assert 0 < merge_lora(whole) < 1e-4
     assert whole.state_dict().keys() == names
+
+
+def test_a_whole_model_is_asked_as_it_is(saved, whole, corpus, tmp_path):
+    trained = load_whole_model(str(saved[3]))
+    assert trained.vlm.num_image_tokens == whole.num_image_tokens
+    picture = tmp_path / "x.png"
+    Image.fromarray(corpus.load_image(corpus.splits["test"][0].image, 64)).save(picture)
+    answer = answer_question(trained.vlm, trained.tokens, picture, "which organ?", ["lung", "brain"], 2)
+    assert len(answer.logprobs) == 2
+    assert max(answer.logprobs) < 0
