@@ -1,4 +1,4 @@
-"""The commands of ``medgraph cg``: which subsets recombine to a target."""
+"""The commands of ``medgraph cg``: which subsets recombine to a target, and experiments on them."""
 
 from __future__ import annotations
 
@@ -11,11 +11,6 @@ import typer
 from medgraph.console import user_errors
 
 cg = typer.Typer(rich_markup_mode=None, no_args_is_help=True, help="Study compositional generalization.")
-
-
-@cg.callback()
-def _group() -> None:
-    """Keep ``list`` a subcommand while it is the only one."""
 
 
 @cg.command("list")
@@ -57,3 +52,105 @@ def list_(
         )
     else:
         show(table_of(found, subsets))
+
+
+@cg.command()
+def plan(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Where plan and runs go.")],
+    settings: Annotated[
+        list[str], typer.Argument(metavar="data=… data.root=… …", help="The data, and overrides for every run.")
+    ],
+    target: Annotated[list[str] | None, typer.Option(metavar="SUBSET", help="Repeatable [all].")] = None,
+    related: Annotated[
+        list[str] | None, typer.Option(metavar="SUBSET", help="Combine these for the one target; repeatable.")
+    ] = None,
+    kind: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Repeatable [combination].")] = None,
+    direction: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="Of combinations; repeatable [all].")
+    ] = None,
+    condition: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="Of combinations; repeatable [all].")
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=1, metavar="N", help="Of every arm.")] = 5,
+    images: Annotated[int, typer.Option(min=1, metavar="N", help="Training images of an arm at most.")] = 3000,
+    limit: Annotated[int | None, typer.Option(min=1, metavar="N", help="Combinations, evenly from all.")] = None,
+    backbone: Annotated[
+        list[str] | None, typer.Option(metavar="NAME:KEY=VALUE,…", help="Repeat all with these overrides; repeatable.")
+    ] = None,
+) -> None:
+    """List every run of a study before anything trains, and save the list.
+
+    Kinds: combination, break, low_data, scale, multi_task. Conditions: zero_shot, baseline_plus, alone,
+    label_shuffled, only_modality, only_area, only_task, target; related is always there.
+    """
+    from lightning_app.tables import show
+    from medgraph.cg.experiments import CONDITIONS
+    from medgraph.cg.plan import make_plan
+    from medgraph.cg.planned import table_of
+
+    with user_errors(ValueError):
+        source, overrides = _source(settings)
+        made = make_plan(
+            [source],
+            kinds=kind or ["combination"],  # type: ignore[arg-type]  # checked there
+            targets=target or (),
+            related=related or (),
+            directions=direction or (),  # type: ignore[arg-type]  # checked there
+            conditions=condition or CONDITIONS,
+            seeds=seeds,
+            images=images,
+            backbones=dict(map(_backbone, backbone)) if backbone else None,
+            overrides=overrides,
+            limit=limit,
+        )
+        made.save(folder)
+        show(table_of(folder, made))
+    typer.echo(f"next: medgraph cg run {folder}")
+
+
+@cg.command()
+def run(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Of a plan.")],
+    workers: Annotated[int, typer.Option(min=1, metavar="N", help="Runs at a time.")] = 1,
+) -> None:
+    """Run what a plan lists and is not done; any number of processes may share the folder.
+
+    Interrupted runs continue, those of a killed process are taken up by the others.
+    """
+    from rich.console import Console
+
+    from medgraph.cg.execute import run_plan
+
+    with user_errors(ValueError):
+        run_plan(folder, workers, Console())
+
+
+def _source(settings: list[str]) -> tuple[dict[str, str], list[str]]:
+    """``data=NAME data.KEY=VALUE`` as one source, and the other arguments."""
+    from medgraph.config import ConfigError
+
+    source: dict[str, str] = {}
+    rest = []
+    for setting in settings:
+        key, equals, value = setting.lstrip("-").partition("=")
+        if not equals:
+            raise ConfigError(f"{setting}: expected key=value")
+        if key == "data":
+            source["name"] = value
+        elif key.startswith("data."):
+            source[key.removeprefix("data.")] = value
+        else:
+            rest.append(setting)
+    if "name" not in source:
+        raise ConfigError("no data: add data=NAME data.root=PATH, e.g. data=phantom")
+    return source, rest
+
+
+def _backbone(text: str) -> tuple[str, list[str]]:
+    """``NAME:KEY=VALUE,KEY=VALUE``."""
+    from medgraph.config import ConfigError
+
+    name, colon, overrides = text.partition(":")
+    if not name or not colon or "=" not in overrides:
+        raise ConfigError(f"backbone {text!r}: expected NAME:KEY=VALUE,…, e.g. qwen:model.vlm=/models/qwen2-vl")
+    return name, overrides.split(",")

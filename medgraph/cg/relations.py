@@ -1,0 +1,71 @@
+"""Which subsets are related to a target, and how (Med-MAT, arXiv:2412.20070)."""
+
+from __future__ import annotations
+
+from medgraph.data.records import ELEMENTS
+from medgraph.data.registry import Registry, SubsetSpec
+
+
+class Relations:
+    """The subsets around one target that may train for it.
+
+    The target, its siblings (subsets with its fine triplet) and subsets that share a source data set with it are left
+    out.
+
+    Args:
+        registry: the subsets that are there.
+        target: one of them.
+
+    Attributes:
+        target: the target.
+        pool: the subsets that are left.
+        left_out: why a subset is not in the pool, by key.
+    """
+
+    def __init__(self, registry: Registry, target: SubsetSpec) -> None:
+        self.target = target
+        sources = registry.shared_datasets()
+        self.left_out: dict[str, str] = {}
+        for spec in registry:
+            shared = sources.get(frozenset({spec.no, target.no}), ())
+            if spec.no == target.no:
+                continue
+            if spec.triplet == target.triplet:
+                self.left_out[spec.key] = f"has the target's triplet {target.triplet}"
+            elif shared:
+                self.left_out[spec.key] = f"shares {', '.join(shared)} with the target"
+        self.pool = [spec for spec in registry if spec.no != target.no and spec.key not in self.left_out]
+
+    def shared(self, spec: SubsetSpec) -> frozenset[str]:
+        """Elements that a subset has in common with the target, in the fine view."""
+        return spec.triplet.shared(self.target.triplet)
+
+    def related(self, without: str | None = None) -> list[str]:
+        """Keys of the subsets that share an element; with ``without``, of those that do not share that one."""
+        return [spec.key for spec in self.pool if self.shared(spec) and without not in self.shared(spec)]
+
+    def sharing_only(self, element: str) -> list[str]:
+        """Keys of the subsets that share one element and no other, whichever of its names the task goes by."""
+        return [spec.key for spec in self.pool if self.widest(spec) == {element}]
+
+    def unrelated(self) -> list[str]:
+        """Keys of the subsets that share nothing, whichever of its names a task goes by."""
+        return [spec.key for spec in self.pool if not self.widest(spec)]
+
+    def widest(self, spec: SubsetSpec) -> frozenset[str]:
+        """Elements in common where a task counts as shared under any of its names, parents included."""
+        task = {"task"} if spec.tags & self.target.tags else set()
+        return (self.shared(spec) - {"task"}) | task
+
+    def coverage(self, keys: list[str]) -> dict[str, bool]:
+        """Which atoms and pairs of atoms of the target some subsets contain.
+
+        Args:
+            keys: subsets that train.
+
+        Returns:
+            By name: modality, area, task, modality+area, modality+task, area+task.
+        """
+        shared = [self.shared(spec) for spec in self.pool if spec.key in keys]
+        wanted = [*((name,) for name in ELEMENTS), *((a, b) for i, a in enumerate(ELEMENTS) for b in ELEMENTS[i + 1 :])]
+        return {"+".join(part): any(set(part) <= found for found in shared) for part in wanted}
