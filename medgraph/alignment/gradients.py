@@ -143,7 +143,9 @@ def nearest_target(matching: Tensor, positives: Tensor) -> Tensor:
     return target
 
 
-def surrogate(problem: MatchingProblem, matching: Tensor, target: Tensor) -> Tensor:
+def surrogate(
+    problem: MatchingProblem, matching: Tensor, target: Tensor, host: MatchingProblem | None = None
+) -> Tensor:
     """Average the objective of the target minus that of the matching: its gradient is that of the estimator, times λ.
 
     Terms that target and matching share cancel before anything is computed, so a nearly right matching costs little.
@@ -152,6 +154,7 @@ def surrogate(problem: MatchingProblem, matching: Tensor, target: Tensor) -> Ten
         problem: P problems with clean, differentiable costs.
         matching: (S, P, B) int64.
         target: (S, P, B) int64.
+        host: the same graphs on the CPU, if they are there already.
 
     Returns:
         Scalar, the mean over samples and problems.
@@ -161,14 +164,15 @@ def surrogate(problem: MatchingProblem, matching: Tensor, target: Tensor) -> Ten
     for sign, solution in ((1.0, target), (-1.0, matching)):
         matched = solution >= 0
         cells = torch.arange(solution[0].numel()).view(solution[0].shape) * unary.shape[-1] + solution
-        weights.index_add_(
-            0, cells[matched].to(unary.device), torch.full((), sign).to(unary).expand(int(matched.sum()))
-        )
+        found = cells[matched].to(unary.device, non_blocking=True)
+        weights.index_add_(0, found, unary.new_full((len(found),), sign))
     total = unary.flatten() @ weights
     if problem.edges is not None:
-        which, e, f, weight = _edge_weights(problem.edges, matching, target)
-        costs = problem.edges.pair_costs(*(torch.from_numpy(x).to(unary.device) for x in (which, e, f)))
-        total = total + costs @ torch.from_numpy(weight).to(costs)
+        graphs = problem.edges if host is None or host.edges is None else host.edges
+        *where, weight = (torch.from_numpy(x).to(unary.device, non_blocking=True)
+                          for x in _edge_weights(graphs, matching, target))  # fmt: skip
+        costs = problem.edges.pair_costs(*where)
+        total = total + costs @ weight.to(costs)
     return total / (len(matching) * matching.shape[1])
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from itertools import permutations
 from typing import Any, Literal, Protocol, get_args
 
@@ -176,6 +176,26 @@ def to_numpy(tensor: Tensor) -> NDArray[Any]:
     return tensor.detach().cpu().numpy()
 
 
+def on_host(problem: MatchingProblem, *others: Tensor) -> tuple[Any, ...]:
+    """Copy a problem, and tensors that belong to it, to the CPU without their gradient; waits for the device once.
+
+    Returns:
+        The problem, and the other tensors.
+    """
+    named = {} if problem.edges is None else {
+        field.name: value for field in fields(problem.edges)  # type: ignore[arg-type]  # all kinds are dataclasses
+        if isinstance(value := getattr(problem.edges, field.name), Tensor)
+    }  # fmt: skip
+    there = [problem.unary, *named.values(), *others]
+    unary, *copies = [tensor.detach().to("cpu", non_blocking=True) for tensor in there]
+    if problem.unary.is_cuda:
+        torch.cuda.current_stream(problem.unary.device).synchronize()
+    edges: Any = problem.edges
+    if edges is not None:
+        edges = replace(edges, **dict(zip(named, copies, strict=False)))
+    return replace(problem, unary=unary, edges=edges), *copies[len(named) :]
+
+
 def solve(problem: MatchingProblem, solver: Solver = "frank_wolfe") -> Tensor:
     """Minimise the matching objective.
 
@@ -191,6 +211,8 @@ def solve(problem: MatchingProblem, solver: Solver = "frank_wolfe") -> Tensor:
     Raises:
         ValueError: if the solver is unknown or the costs are not finite.
     """
+    if solver != "sinkhorn":
+        (problem,) = on_host(problem)
     if not torch.isfinite(problem.unary).all():
         raise ValueError(
             "matching costs are not finite; the node embeddings hold inf or nan (look at the learning rate)"

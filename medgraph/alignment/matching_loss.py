@@ -22,7 +22,7 @@ from medgraph.alignment.gradients import (
     with_gradient_of,
 )
 from medgraph.alignment.losses import hamming
-from medgraph.alignment.matching import MatchingProblem, Solver, solve
+from medgraph.alignment.matching import MatchingProblem, Solver, on_host, solve
 from medgraph.alignment.sinkhorn import soft_match
 
 Gradient = Literal["closed_form", "imle", "aimle", "blackbox", "straight_through", "entropic"]
@@ -85,13 +85,14 @@ class MatchingLoss(nn.Module):
         lam = self.lam or problem.unary.shape[-1]
         if self.adaptive is not None:
             lam = max(self.adaptive.value(problem.unary), 1e-6)
-        matching, target = self.sample(problem, positives, lam, generator, edge_noise)
+        host, right = (problem, positives) if self.solver == "sinkhorn" else on_host(problem, positives)
+        matching, target = self.sample(host, right, lam, generator, edge_noise)
         if self.adaptive is not None and self.training:
             self.adaptive.update(matching, target)
-        value = hamming(matching, positives).mean().to(problem.unary.device)
+        value = hamming(matching, right).mean().to(problem.unary.device, non_blocking=True)
         if self.gradient == "straight_through":
             return with_gradient_of(value, straight_through(problem, positives))
-        return with_gradient_of(value, surrogate(problem, matching, target) / lam)
+        return with_gradient_of(value, surrogate(problem, matching, target, host) / lam)
 
     def sample(
         self,

@@ -15,6 +15,7 @@ from medgraph.alignment.matching import (
     all_matchings,
     lap,
     objective,
+    on_host,
     solve,
 )
 
@@ -179,3 +180,15 @@ def test_frank_wolfe_on_stored_instances():
             gaps.append((value - stored[f"{key}_best"]) / abs(stored[f"{key}_best"]))
     assert np.mean(exact) >= 0.95
     assert np.mean(gaps) <= 0.01
+
+
+@pytest.mark.parametrize("dense", [True, False])
+def test_a_problem_and_what_belongs_to_it_is_copied_without_its_gradient(make_problem, dense):
+    problem = make_problem(num_problems=2, dense=dense)
+    problem.unary.requires_grad_()
+    host, positives = on_host(problem, torch.eye(5).expand(2, 5, 5))
+    assert not host.unary.requires_grad
+    assert torch.equal(positives, torch.eye(5).expand(2, 5, 5))
+    assert torch.equal(solve(host), solve(problem))
+    assert torch.equal(host.edges.dense().costs, problem.edges.dense().costs)
+    assert on_host(MatchingProblem(problem.unary))[0].edges is None

@@ -17,7 +17,7 @@ from medgraph.alignment.gradients import match_accuracy
 from medgraph.alignment.graph import knn, standardize
 from medgraph.alignment.head import AlignmentHead, AlignmentInput, AlignmentOutput
 from medgraph.alignment.heads.exgra_options import Encoder, Preset, fill_options
-from medgraph.alignment.matching import CosineEdgeCosts, MatchingProblem, Solver, solve
+from medgraph.alignment.matching import CosineEdgeCosts, MatchingProblem, Solver, on_host, solve
 from medgraph.alignment.matching_loss import Gradient, MatchingLoss, Noise
 from medgraph.alignment.pairs import Pairs, Target, pair_graphs
 
@@ -232,18 +232,20 @@ class ExGraHead(AlignmentHead):
         Returns:
             Detached scalars, and the (B, B) matches of the image.
         """
-        matching = solve(problem, self.solver)
+        host, right = on_host(problem, pairs.positives)
+        matching = solve(host, self.solver)
         shuffled = torch.cat([views[:1].roll(len(views[0]) // 2, dims=1), views[1:]])
         training = self.training
         self.eval()
         leak_pairs = self.pairs(shuffled, [None] * len(views))
-        leak = solve(self.problem(leak_pairs, None)[0], self.solver).unsqueeze(0)
+        leak_problem, wrong = on_host(self.problem(leak_pairs, None)[0], leak_pairs.positives)
+        leak = solve(leak_problem, self.solver).unsqueeze(0)
         self.train(training)
         with_image = [p for p, (i, j) in enumerate(zip(pairs.left, pairs.right, strict=True)) if 0 in (i, j)]
         terms = cosine_terms(cosines, pairs.positives) | {
-            "match_accuracy": match_accuracy(matching.unsqueeze(0), pairs.positives),
-            "shuffled_accuracy": match_accuracy(leak[:, with_image], leak_pairs.positives[with_image]),
+            "match_accuracy": match_accuracy(matching.unsqueeze(0), right),
+            "shuffled_accuracy": match_accuracy(leak[:, with_image], wrong[with_image]),
             "unmatched": (matching < 0).float().mean(),
-            "solver_gap": solver_gap(problem, matching),
+            "solver_gap": solver_gap(host, matching),
         }
         return terms, match_table(matching[[p for p, i in enumerate(pairs.left) if i == 0]])
