@@ -1,0 +1,211 @@
+"""Does training on related subsets help? The paper's tick, and a verdict that knows chance.
+
+The paper (Med-MAT, arXiv:2412.20070, Table 3) ticks a row where the trained model is above the untrained one and above
+one that has seen as many unrelated images, in whole percents and without a test. The verdict here asks for more of both
+differences: an exact McNemar test on the test images, corrected for all rows of the table, and an interval over seeds
+and images that lies above zero.
+
+Letters: S seeds, N test questions, R resamples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from medgraph.evaluation.predictions import NO_CONTROL, read_predictions
+from medgraph.evaluation.statistics import (
+    Floats,
+    Interval,
+    detectable_difference,
+    holm,
+    mcnemar,
+    percentile_interval,
+    wilson,
+)
+
+ALPHA = 0.05
+RESAMPLES = 4000
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """What all seeds of an arm got right.
+
+    Attributes:
+        points: (S, N) in [0, 1].
+        questions: (N,) ids.
+        images: (N,) image of each question.
+    """
+
+    points: Floats
+    questions: tuple[str, ...]
+    images: tuple[str, ...]
+
+    @property
+    def accuracy(self) -> float:
+        """Mean over seeds and questions."""
+        return float(self.points.mean())
+
+    @property
+    def interval(self) -> Interval:
+        """95 % Wilson interval of the mean as a share of N questions."""
+        return wilson(self.accuracy * self.points.shape[1], self.points.shape[1])
+
+    @property
+    def sd(self) -> float:
+        """Standard deviation of the accuracy over seeds; NaN with one."""
+        return float(self.points.mean(1).std(ddof=1)) if len(self.points) > 1 else float("nan")
+
+    @property
+    def majority(self) -> Floats:
+        """(N,) share of the seeds that got a question right."""
+        return self.points.mean(0)
+
+
+def read_scores(files: Sequence[Path], split: str = "ood") -> Scores:
+    """Read ``predictions.jsonl`` of all seeds of an arm.
+
+    Raises:
+        ValueError: if the seeds were not asked the same questions.
+    """
+    rows: list[dict[str, float]] = []
+    images: dict[str, str] = {}
+    for file in files:
+        asked = [p for p in read_predictions(file) if p.split == split and p.control == NO_CONTROL]
+        rows.append({p.id: p.score for p in asked})
+        images |= {p.id: p.image_id for p in asked}
+        if rows[-1].keys() != rows[0].keys() or not rows[0]:
+            raise ValueError(f"{file}: has other test questions than {files[0]} ({len(rows[-1])} and {len(rows[0])})")
+    questions = tuple(sorted(images))
+    points = np.array([[row[question] for question in questions] for row in rows])
+    return Scores(points, questions, tuple(images[question] for question in questions))
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """An arm against a control.
+
+    Attributes:
+        control: its name.
+        mean: difference in accuracy, arm minus control, over seeds and questions.
+        low: lower end of the 95 % interval over seeds and images.
+        high: upper end.
+        p: of the exact McNemar test between what most seeds of either got right.
+        p_holm: the same, corrected for the table.
+    """
+
+    control: str
+    mean: float
+    low: float
+    high: float
+    p: float
+    p_holm: float = float("nan")
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What is said of one row.
+
+    Attributes:
+        row: name of the experiment.
+        arm: the arm that is judged, ``related`` unless said otherwise.
+        accuracy: of it.
+        effects: against each control.
+        ticked: the paper's verdict: above all controls in whole percents.
+        helps: ours.
+        questions: N.
+        detectable: smallest difference that the McNemar test finds with a power of 80 %.
+    """
+
+    row: str
+    arm: str
+    accuracy: float
+    effects: tuple[Effect, ...]
+    ticked: bool
+    helps: bool
+    questions: int
+    detectable: float
+
+
+def judge(
+    rows: Mapping[str, Mapping[str, Scores]], arm: str = "related",
+    controls: Sequence[str] = ("zero_shot", "baseline_plus"), seed: int = 0,
+) -> list[Verdict]:  # fmt: skip
+    """Judge the rows of a table together.
+
+    Args:
+        rows: by name of the experiment, the scores of its arms; rows without the arm or any control are left out.
+        arm: which is judged.
+        controls: what it has to be better than; those that a row lacks are left out there.
+        seed: of the resamples.
+
+    Returns:
+        A verdict a row, in their order.
+    """
+    found: list[tuple[str, Scores, dict[str, Scores], list[Effect]]] = []
+    for name, arms in rows.items():
+        against = {control: arms[control] for control in controls if control in arms}
+        if arm in arms and against:
+            rng = np.random.default_rng(seed)
+            effects = [compare(arms[arm], scores, control, rng) for control, scores in against.items()]
+            found.append((name, arms[arm], against, effects))
+    corrected = iter(holm([effect.p for *_, effects in found for effect in effects]))
+    verdicts = []
+    for name, scores, against, effects in found:
+        final = tuple(
+            Effect(effect.control, effect.mean, effect.low, effect.high, effect.p, next(corrected))
+            for effect in effects
+        )
+        verdicts.append(
+            Verdict(
+                row=name,
+                arm=arm,
+                accuracy=scores.accuracy,
+                effects=final,
+                ticked=_percent(scores) > max(map(_percent, against.values())),
+                helps=all(effect.low > 0 and effect.p_holm < ALPHA for effect in final),
+                questions=len(scores.questions),
+                detectable=detectable_difference(len(scores.questions), _disagreement(scores, against.values())),
+            )
+        )
+    return verdicts
+
+
+def compare(arm: Scores, control: Scores, name: str, rng: np.random.Generator) -> Effect:
+    """Compare an arm with a control, seed by seed and question by question.
+
+    The interval resamples seeds and images together; its tails are those of Student's t for as many seeds as there are
+    (for as many images, with one seed), so that few seeds do not look like certainty.
+
+    Raises:
+        ValueError: if they were asked other questions or have other numbers of seeds.
+    """
+    if arm.questions != control.questions or len(arm.points) != len(control.points):
+        raise ValueError(f"{name}: {control.points.shape} seeds and questions against {arm.points.shape}; arms need "
+                         "the same ones")  # fmt: skip
+    difference = arm.points - control.points
+    seeds = len(difference)
+    _, cluster = np.unique(np.asarray(arm.images), return_inverse=True)
+    sums = np.zeros((seeds, cluster.max() + 1))
+    np.add.at(sums.T, cluster, difference.T)
+    sizes = np.bincount(cluster)
+    drawn_seeds = rng.multinomial(seeds, np.full(seeds, 1 / seeds), RESAMPLES)  # (R, S)
+    drawn_images = rng.multinomial(len(sizes), np.full(len(sizes), 1 / len(sizes)), RESAMPLES)  # (R, M)
+    totals = ((drawn_seeds @ sums) * drawn_images).sum(1) / (seeds * (drawn_images @ sizes))
+    interval = percentile_interval(totals, seeds if seeds > 1 else len(sizes))
+    p = mcnemar(control.majority, arm.majority)
+    return Effect(name, float(difference.mean()), interval.low, interval.high, p)
+
+
+def _percent(scores: Scores) -> int:
+    return round(100 * scores.accuracy)
+
+
+def _disagreement(arm: Scores, controls: Iterable[Scores]) -> float:
+    """Largest share of the questions that most seeds of one got right and of the other did not."""
+    right = arm.majority >= 0.5
+    return max(0.01, *(float(np.mean(right != (control.majority >= 0.5))) for control in controls))

@@ -1,0 +1,102 @@
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+from medgraph.cg.verdicts import Scores, compare, judge, read_scores
+from medgraph.evaluation.predictions import Prediction
+
+
+def scores(rates, questions=200, seed=0, repeats=1):
+    """An arm with a chance of being right for each of its seeds."""
+    rng = np.random.default_rng(seed)
+    points = (rng.random((len(rates), questions)) < np.array(rates)[:, None]).astype(float)
+    ids = tuple(f"q{i:03}" for i in range(questions))
+    return Scores(points, ids, tuple(f"image{i // repeats}" for i in range(questions)))
+
+
+def test_the_papers_tick_is_a_difference_of_whole_percents():
+    arms = {"related": scores([0.5] * 3, seed=1), "zero_shot": scores([0.5] * 3, seed=2)}
+    (verdict,) = judge({"row": arms})
+    above = round(100 * arms["related"].accuracy) > round(100 * arms["zero_shot"].accuracy)
+    assert verdict.ticked == above
+    assert not verdict.helps
+    same = judge({"row": {"related": arms["related"], "zero_shot": arms["related"]}})[0]
+    assert not same.ticked  # a tie is no help
+
+
+def test_a_large_difference_helps_and_must_beat_every_control():
+    low, high = scores([0.3] * 5, seed=1), scores([0.7] * 5, seed=2)
+    assert judge({"row": {"related": high, "zero_shot": low, "baseline_plus": low}})[0].helps
+    for control in ("zero_shot", "baseline_plus"):
+        other = {"zero_shot": low, "baseline_plus": low, control: scores([0.69] * 5, seed=3)}
+        assert not judge({"row": {"related": high, **other}})[0].helps
+
+
+def test_one_lucky_seed_is_not_enough():
+    """Most of the difference comes from one seed of five: images alone would be sure of it."""
+    lucky, control = scores([0.9, 0.42, 0.4, 0.41, 0.4], seed=1), scores([0.4] * 5, seed=2)
+    effect = compare(lucky, control, "control", np.random.default_rng(0))
+    assert effect.mean > 0.08
+    assert effect.low < 0
+    one = Scores(lucky.points[:1], lucky.questions, lucky.images)
+    first = Scores(control.points[:1], control.questions, control.images)
+    assert compare(one, first, "control", np.random.default_rng(0)).low > 0.3
+
+
+def test_questions_of_one_image_count_once():
+    apart, together = ([scores([0.5] * 40, 200, s, repeats) for s in (1, 2)] for repeats in (1, 20))
+    widths = []
+    for arm, control in (apart, together):
+        same = np.repeat(arm.points[:, ::20], 20, 1)  # questions of one image are right or wrong together
+        arm = dataclasses.replace(arm, points=same)
+        effect = compare(arm, control, "control", np.random.default_rng(0))
+        widths.append(effect.high - effect.low)
+    assert widths[1] > 1.5 * widths[0]
+
+
+def test_equal_arms_are_ticked_half_of_the_time_and_help_almost_never():
+    rows = {f"row {i}": {"related": scores([0.5] * 3, 100, 3 * i), "zero_shot": scores([0.5] * 3, 100, 3 * i + 1),
+                         "baseline_plus": scores([0.5] * 3, 100, 3 * i + 2)} for i in range(60)}  # fmt: skip
+    verdicts = judge(rows)
+    assert 0.15 < np.mean([verdict.ticked for verdict in verdicts]) < 0.5  # a third, by chance
+    assert sum(verdict.helps for verdict in verdicts) == 0
+
+
+def test_p_values_are_corrected_for_the_whole_table():
+    strong = {"related": scores([0.62] * 5, seed=1), "zero_shot": scores([0.45] * 5, seed=2)}
+    alone = judge({"a": strong})[0].effects[0]
+    many = judge({f"row {i}": strong for i in range(50)})[0].effects[0]
+    assert alone.p == alone.p_holm == many.p
+    assert many.p_holm == pytest.approx(min(1.0, 50 * many.p))
+
+
+def test_other_arms_can_be_judged_and_rows_without_them_are_left_out():
+    low, high = scores([0.3] * 5, seed=1), scores([0.7] * 5, seed=2)
+    rows = {"a": {"label_shuffled": high, "zero_shot": low}, "b": {"related": high, "zero_shot": low}, "c": {}}
+    assert [(verdict.row, verdict.arm) for verdict in judge(rows, arm="label_shuffled")] == [("a", "label_shuffled")]
+    assert judge({}) == []
+
+
+def prediction(number, score):
+    place = {"split": "ood", "subset": "s", "triplet": "a/b/c", "question_type": "t", "answer_type": "open"}
+    texts = {"prompt": "", "answer": "x", "prediction": "x"}
+    return Prediction(id=f"q{number}", image_id=f"i{number}", score=score, **place, **texts)
+
+
+def test_scores_are_read_by_question_whatever_their_order(tmp_path):
+    files = []
+    for seed, order in enumerate(([0, 1, 2], [2, 0, 1])):
+        file = tmp_path / f"{seed}.jsonl"
+        lines = [json.dumps(dataclasses.asdict(prediction(n, float(n == seed)))) for n in order]
+        file.write_text("\n".join(lines) + "\n")
+        files.append(file)
+    found = read_scores(files)
+    assert found.questions == ("q0", "q1", "q2")
+    np.testing.assert_array_equal(found.points, [[1, 0, 0], [0, 1, 0]])
+    files[1].write_text(files[1].read_text().splitlines()[0] + "\n")
+    with pytest.raises(ValueError, match=r"1.jsonl: has other test questions than .*0.jsonl \(1 and 3\)"):
+        read_scores(files)
+    with pytest.raises(ValueError, match="arms need the same ones"):
+        compare(scores([0.5]), scores([0.5, 0.5]), "control", np.random.default_rng(0))
