@@ -265,7 +265,9 @@ def _design(
 
 def _config_of(overrides: Sequence[str]) -> ExperimentConfig:
     """The configuration of runs, but for their data and length."""
-    return resolve(parse(base_config(), overrides))
+    config = base_config()
+    config.data = SubsetsConfig(sources=[{"name": "phantom"}], target="any")
+    return resolve(parse(config, overrides))
 
 
 def _length(config: ExperimentConfig, counts: Mapping[str, int], share: float) -> dict[str, tuple[int, int]]:

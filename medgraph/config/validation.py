@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from medgraph.config.errors import ConfigError
 from medgraph.config.presets import vision_source
 from medgraph.config.schema import STAGES, VIEWS, ExperimentConfig, ModelConfig
-from medgraph.config.sources import SPLITS, FilesConfig, MixtureConfig
+from medgraph.config.sources import SPLITS, FilesConfig, MixtureConfig, SubsetsConfig
 
 if TYPE_CHECKING:
     from medgraph.alignment.head import AlignmentHead
@@ -84,6 +84,13 @@ def validate(config: ExperimentConfig) -> None:
         from medgraph.config.mixture import mixture_parts  # needs the parser, which needs this module
 
         mixture_parts(config.data)
+    if isinstance(config.data, SubsetsConfig):
+        from medgraph.config.mixture import nested_source
+
+        if not config.data.sources or not config.data.target:
+            raise ConfigError("data.sources and data.target: data=subsets needs both; medgraph cg plan writes them")
+        for number, source in enumerate(config.data.sources):
+            nested_source(source, f"data.sources[{number}]", config.data)
     if config.data.augment:
         from medgraph.data.augment import check_augmentations
 

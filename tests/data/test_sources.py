@@ -15,7 +15,7 @@ def test_every_source_has_a_reader_and_every_reader_a_source():
         assert cls().name == name
 
 
-@pytest.mark.parametrize("name", sorted(set(DATA) - {"phantom", "mixture"}))
+@pytest.mark.parametrize("name", sorted(set(DATA) - {"phantom", "mixture", "subsets"}))
 def test_a_source_without_files_says_what_it_needs(name):
     with pytest.raises(ConfigError, match=rf"data.root is not set: data={name} needs .*; add data.root=PATH"):
         parse(ExperimentConfig(), [f"data={name}"])

@@ -2,7 +2,7 @@ import dataclasses
 
 import pytest
 
-from medgraph.config import ConfigError, SubsetsConfig
+from medgraph.config import ConfigError, ExperimentConfig, SubsetsConfig, validate
 from medgraph.data import build_corpus
 from medgraph.data.subsets import PHANTOM_TASKS, read_pool
 
@@ -95,6 +95,12 @@ def test_mistakes_name_key_and_way_out(changes, message):
     with pytest.raises(ConfigError) as error:
         build(**changes)
     assert message in str(error.value)
+
+
+@pytest.mark.parametrize("data", [SubsetsConfig(target=TARGET), SubsetsConfig(sources=[SOURCE])])
+def test_a_configuration_needs_sources_and_target(data):
+    with pytest.raises(ConfigError, match="data=subsets needs both"):
+        validate(ExperimentConfig(data=data))
 
 
 def test_unknown_targets_and_sources_are_refused():

@@ -149,7 +149,7 @@ def test_hardware_and_place_may_change_when_a_run_continues(finished, tmp_path):
 
 
 def test_other_packaged_weights_are_refused(finished, monkeypatch):
-    monkeypatch.setattr("medgraph.training.prepare.assets_hash", lambda config: "other")
+    monkeypatch.setattr("medgraph.training.trained.assets_hash", lambda config: "other")
     with pytest.raises(ConfigError, match=r"packaged weights: None -> other"):
         run(small(finished.folder.parent.parent))
 
