@@ -99,7 +99,7 @@ class EdgeOperator:
             np.add.at(change, (row, head, i), costs)
 
 
-def frank_wolfe(problem: MatchingProblem, max_iterations: int = 7) -> Ints:
+def frank_wolfe(problem: MatchingProblem, max_iterations: int = 4) -> Ints:
     """Minimise the matching objective to a 2-swap optimum.
 
     Args:

@@ -125,7 +125,9 @@ class CosineEdgeCosts:
             F.normalize(nodes.unsqueeze(2) - gather_nodes(nodes, neighbors), dim=-1).flatten(1, 2)
             for nodes, neighbors in ((self.left_nodes, self.left), (self.right_nodes, self.right))
         )
-        costs = -self.weight * (left @ right.transpose(-1, -2) - self.offset)
+        costs = (-self.weight * left) @ right.transpose(-1, -2)  # no further pass over a table of (B·K)² numbers
+        if self.offset:
+            costs = costs + self.weight * self.offset
         return DenseEdgeCosts(self.left, self.right, costs)
 
     def reader(self) -> PairCosts:
