@@ -8,12 +8,13 @@ READY := .venv/.ready
 EXPERIMENT ?= experiments/exgra_10pct.py
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow lint format clean
+.PHONY: help demo test test-slow coverage lint format clean
 
 help:
 	@echo 'make demo       install, then: lightning run $(EXPERIMENT)'
 	@echo 'make test       install, lint, run the tests (a few minutes)'
-	@echo 'make test-slow  the slow tests: installation, long runs, notebooks'
+	@echo 'make test-slow  the slow tests: installation, long runs, several processes, notebooks'
+	@echo 'make coverage   the tests again, with the lines they miss'
 	@echo 'make lint       ruff and mypy'
 	@echo 'make format     let ruff format and mend what it can'
 	@echo 'make clean      remove caches and .venv; keeps runs/'
@@ -22,6 +23,9 @@ demo: $(READY)
 	$(BIN)/lightning run $(EXPERIMENT) $(ARGS)
 
 test: lint
+	$(BIN)/pytest
+
+coverage: $(READY)
 	$(BIN)/pytest --cov --cov-report=term
 
 test-slow: $(READY)

@@ -14,7 +14,7 @@ from medgraph.training.recipes import resolve
 FOLDER = Path(__file__).parents[1] / "experiments"
 STUDIES = ("ablations", "data_efficiency", "does_graph_alignment_help", "pretrain_tiny")
 NAMES = sorted(file.stem for file in FOLDER.glob("*.py") if file.stem not in STUDIES)
-FAST = ("exgra_10pct", "llava_med_100pct")
+FAST = ("exgra_10pct",)
 RUNS = [name if name in FAST else pytest.param(name, marks=pytest.mark.slow) for name in NAMES]
 SHRINK = (
     "data.num_train=80", "data.num_task=8", "data.num_val=2", "data.num_test=4", "data.num_ood=4", "eval.limit=4",

@@ -146,6 +146,7 @@ def one(tmp_path_factory) -> Path:
     return root / "ranks" / "one"
 
 
+@pytest.mark.slow
 def test_ddp_on_two_ranks_is_one_process(one, tmp_path):
     """Uneven texts, accumulation, clipping, both losses, memory; five questions to validate; batches of answers."""
     assert on_ranks(lambda: train(small(tmp_path, "two", *HALF), answers=True)) == [0, 0]

@@ -123,6 +123,7 @@ def test_an_interrupted_run_ends_as_the_uninterrupted_one_bit_for_bit(finished, 
     assert (resumed.folder / "predictions.jsonl").read_bytes() == (finished.folder / "predictions.jsonl").read_bytes()
 
 
+@pytest.mark.slow
 def test_an_interrupted_validation_starts_again_from_its_first_question(finished, tmp_path, monkeypatch):
     whole = StageModule.validation_step
     config = small(tmp_path, "eval.batch_size=4", "trainer.checkpoint_every=3")  # three batches a validation
@@ -139,6 +140,7 @@ def test_an_interrupted_validation_starts_again_from_its_first_question(finished
     assert without_rates(run(config).folder) == without_rates(finished.folder)
 
 
+@pytest.mark.slow
 def test_hardware_and_place_may_change_when_a_run_continues(finished, tmp_path):
     moved = shutil.move(finished.folder.parent.parent, tmp_path / "moved")
     try:

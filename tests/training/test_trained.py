@@ -2,10 +2,14 @@ import dataclasses
 import shutil
 
 import pytest
+from safetensors.torch import save_file
 
-from medgraph.config import ConfigError, ExperimentConfig, PhantomConfig, StageConfig
+from medgraph.config import ConfigError, ExperimentConfig, PhantomConfig, StageConfig, model_config, to_yaml
+from medgraph.models.medvlm import PARTS
+from medgraph.training.recipes import resolve
 from medgraph.training.run import run
 from medgraph.training.trained import load_trained, starting_model
+from medgraph.training.weights import trained_state
 
 NONE = StageConfig(steps=0)
 STEP = StageConfig(steps=1, batch_size=4)
@@ -13,20 +17,28 @@ STEP = StageConfig(steps=1, batch_size=4)
 
 def experiment(root, **changes):
     data = PhantomConfig(num_train=24, num_task=8, num_val=4, num_test=4, num_ood=4)
-    config = ExperimentConfig(data=data, stage1=NONE, stage2=STEP, stage3=NONE, **changes)
+    model = model_config("tiny", weights="random")
+    config = ExperimentConfig(data=data, model=model, stage1=NONE, stage2=STEP, stage3=NONE, **changes)
     config.run.root, config.trainer.accelerator, config.eval.limit = str(root), "cpu", 4
     return config
 
 
 @pytest.fixture(scope="module")
-def first(tmp_path_factory):
-    return run(experiment(tmp_path_factory.mktemp("first"), seed=3)).folder
+def first(tmp_path_factory, _vlm):
+    """The folder that a run of the given model leaves behind, as far as another one reads it."""
+    folder = tmp_path_factory.mktemp("first")
+    (folder / "stage2").mkdir()
+    (folder / "config.yaml").write_text(to_yaml(resolve(experiment(folder, seed=3))))
+    _vlm.tokenizer.save_pretrained(folder / "tokenizer")
+    save_file(trained_state(_vlm, PARTS), folder / "stage2" / "weights.safetensors")
+    return folder
 
 
 def weights(vlm):
     return {name: value.clone() for name, value in vlm.state_dict().items()}
 
 
+@pytest.mark.slow
 def test_a_run_starts_from_the_weights_of_another_and_needs_it_no_more(first, tmp_path):
     before = tmp_path / "before"
     shutil.copytree(first, before)

@@ -54,6 +54,7 @@ def outcome(tmp_path_factory):
     return run(config), seen
 
 
+@pytest.mark.slow
 def test_a_stage_with_adapters_saves_them_and_the_projector(outcome):
     finished, seen = outcome
     weights = {n: load_file(finished.folder / f"stage{n}" / "weights.safetensors") for n in (1, 2)}
@@ -70,6 +71,7 @@ def test_a_stage_with_adapters_saves_them_and_the_projector(outcome):
     assert size < 0.1 * whole
 
 
+@pytest.mark.slow
 def test_a_run_with_adapters_loads_and_answers_and_merges(outcome):
     finished, _ = outcome
     _, corpus, vlm = load_run(finished.folder)
