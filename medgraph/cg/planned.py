@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from rich.box import SIMPLE_HEAD
@@ -12,6 +11,7 @@ from rich.text import Text
 
 from medgraph.cg.execute import result_file, unfinished
 from medgraph.cg.plan import Plan, describe
+from medgraph.training.rundir import read_json
 
 SHOWN = 4
 """Subsets named in a row; more are counted."""
@@ -49,8 +49,7 @@ def cost(folder: Path, plan: Plan) -> str:
     steps = sum(sum(plan.runs[key].steps) for key in left)
     taken, done = 0.0, 0
     for key in plan.runs.keys() - set(left):
-        file = result_file(folder, key, "compute.json")
-        stages = json.loads(file.read_text(encoding="utf-8")).values() if file.exists() else ()
+        stages = read_json(result_file(folder, key, "compute.json")).values()
         taken, done = taken + sum(s["seconds"] for s in stages), done + sum(s["steps"] for s in stages)
     hours = f", about {steps * taken / done / 3600:.1f} h of training on one worker" if done and left else ""
     sentence = (

@@ -19,12 +19,10 @@ import numpy as np
 from medgraph.evaluation.predictions import NO_CONTROL, read_predictions
 from medgraph.evaluation.statistics import (
     Floats,
-    Interval,
     detectable_difference,
     holm,
     mcnemar,
     percentile_interval,
-    wilson,
 )
 
 ALPHA = 0.05
@@ -49,16 +47,6 @@ class Scores:
     def accuracy(self) -> float:
         """Mean over seeds and questions."""
         return float(self.points.mean())
-
-    @property
-    def interval(self) -> Interval:
-        """95 % Wilson interval of the mean as a share of N questions."""
-        return wilson(self.accuracy * self.points.shape[1], self.points.shape[1])
-
-    @property
-    def sd(self) -> float:
-        """Standard deviation of the accuracy over seeds; NaN with one."""
-        return float(self.points.mean(1).std(ddof=1)) if len(self.points) > 1 else float("nan")
 
     @property
     def majority(self) -> Floats:

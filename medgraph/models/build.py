@@ -21,7 +21,7 @@ from medgraph.models.lora import add_lora
 from medgraph.models.loss import check_kernel
 from medgraph.models.medvlm import MedVLM
 from medgraph.models.projector import build_projector
-from medgraph.models.small import SMALL_VOCABULARY, small_llm, small_vision
+from medgraph.models.small import SMALL_VOCABULARY, llama, small_llm, small_vision, vit
 from medgraph.models.text_nodes import check_layers
 from medgraph.models.tokenizer import fit_to_table, load_packaged_tokenizer, load_tokenizer, train_tokenizer
 from medgraph.models.vision import VisionTower, load_vision
@@ -32,41 +32,28 @@ TINY_IMAGE, TINY_PATCH, TINY_WIDTH = 64, 16, 96
 
 def tiny_vision() -> nn.Module:
     """A vision transformer of 0.3 M parameters for 64 x 64 images, random weights."""
-    from transformers import ViTConfig, ViTModel
-
-    config = ViTConfig(
+    return vit(
         hidden_size=TINY_WIDTH,
         intermediate_size=2 * TINY_WIDTH,
         num_hidden_layers=4,
         num_attention_heads=4,
         image_size=TINY_IMAGE,
         patch_size=TINY_PATCH,
-        hidden_dropout_prob=0.0,
-        attention_probs_dropout_prob=0.0,
         initializer_range=TINY_WIDTH**-0.5,
     )
-    return ViTModel(config, add_pooling_layer=False)
 
 
 def tiny_llm(vocab_size: int) -> nn.Module:
     """A LLaMA of 0.4 M parameters, random weights."""
-    from transformers import LlamaConfig, LlamaForCausalLM
-
-    return LlamaForCausalLM(
-        LlamaConfig(
-            vocab_size=vocab_size,
-            hidden_size=TINY_WIDTH,
-            intermediate_size=256,
-            num_hidden_layers=3,
-            num_attention_heads=4,
-            num_key_value_heads=4,
-            max_position_embeddings=1024,
-            tie_word_embeddings=True,
-            initializer_range=TINY_WIDTH**-0.5,  # 0.02 is meant for widths in the thousands
-            pad_token_id=0,
-            bos_token_id=1,
-            eos_token_id=2,
-        )
+    return llama(
+        vocab_size=vocab_size,
+        hidden_size=TINY_WIDTH,
+        intermediate_size=256,
+        num_hidden_layers=3,
+        num_attention_heads=4,
+        num_key_value_heads=4,
+        max_position_embeddings=1024,
+        initializer_range=TINY_WIDTH**-0.5,  # 0.02 is meant for widths in the thousands
     )
 
 

@@ -19,6 +19,7 @@ from medgraph.models.medvlm import MedVLM
 from medgraph.models.skeleton import build_skeleton
 from medgraph.training.costs import Flops, States, activation_bytes, shapes_of, state_bytes, step_flops
 from medgraph.training.prepare import Prepared, build_head, complete, corpus_texts
+from medgraph.training.ranks import uses_gpu
 from medgraph.training.stages import Stage, plan_stages
 from medgraph.training.workload import Workload, measure_workload
 
@@ -233,7 +234,7 @@ def named_gpu(name: str) -> Device:
 
 def this_device(config: ExperimentConfig) -> Device:
     """The device that a run on this machine would use, and its free memory."""
-    if config.trainer.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available():
+    if uses_gpu(config.trainer):
         name = torch.cuda.get_device_name()
         peaks = [GPUS[key][1] for key in sorted(GPUS, key=len, reverse=True) if key in name]
         return Device(name, torch.cuda.mem_get_info()[0], peaks[0] if peaks else None)

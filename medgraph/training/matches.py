@@ -17,7 +17,7 @@ from medgraph.alignment.head import AlignmentInput
 from medgraph.alignment.losses import same_content
 from medgraph.data.collate import content_id
 from medgraph.data.records import Corpus
-from medgraph.training.rundir import write_text
+from medgraph.training.rundir import read_json, write_text
 
 SHOWN = 64
 """Samples of the batch that are kept: more could not be told apart in a picture."""
@@ -89,7 +89,7 @@ class MatchWriter(L.Callback):
         matches: Matches | None = module.last_matches
         if matches is None or not trainer.is_global_zero:
             return
-        known = json.loads(self.file.read_text(encoding="utf-8")) if self.file.exists() else {}
+        known = read_json(self.file)
         known.setdefault(self.stage, {})[which] = {
             "step": trainer.global_step,
             "table": [[round(value, 4) for value in row] for row in matches.table.tolist()],

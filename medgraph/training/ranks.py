@@ -39,8 +39,12 @@ def count_devices(options: TrainerConfig) -> int:
     started = os.environ.get("LOCAL_WORLD_SIZE")
     if started is not None:
         return int(started)
-    gpus = options.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
-    return torch.cuda.device_count() if gpus else 1
+    return torch.cuda.device_count() if uses_gpu(options) else 1
+
+
+def uses_gpu(options: TrainerConfig) -> bool:
+    """Whether a run computes on CUDA: if it is there, and the configuration does not ask for something else."""
+    return options.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
 
 
 def start(options: TrainerConfig) -> None:

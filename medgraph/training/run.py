@@ -30,7 +30,7 @@ from medgraph.training.interrupts import Interrupts
 from medgraph.training.logging import quiet, write_csv
 from medgraph.training.predict import write_samples
 from medgraph.training.prepare import Prepared, complete, prepare
-from medgraph.training.ranks import is_main, start, together, told_once
+from medgraph.training.ranks import is_main, start, together, told_once, uses_gpu
 from medgraph.training.rundir import claim, write_data_identity, write_identity, write_json
 from medgraph.training.stages import train_stages
 
@@ -136,8 +136,7 @@ def _write_pages(
 
 
 def _device(config: ExperimentConfig) -> torch.device:
-    gpu = config.trainer.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
-    return torch.device("cuda" if gpu else "cpu")
+    return torch.device("cuda" if uses_gpu(config.trainer) else "cpu")
 
 
 def _comparable(reference: Path | None, folder: Path, facts: dict[str, Any]) -> Path | None:

@@ -44,6 +44,11 @@ def write_json(file: Path, content: Any) -> None:
     write_text(file, json.dumps(content, indent=1) + "\n")
 
 
+def read_json(file: Path) -> dict[str, Any]:
+    """A JSON object of a run; empty where the run had no reason to write it."""
+    return dict(json.loads(file.read_text(encoding="utf-8"))) if file.exists() else {}
+
+
 def write_identity(config: ExperimentConfig, folder: Path) -> None:
     """Save configuration and environment, or refuse to continue a run that computes something else.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from dataclasses import dataclass
@@ -30,8 +29,8 @@ from medgraph.training.interrupts import Interrupts
 from medgraph.training.logging import MetricsLogger, Samples, Throughput
 from medgraph.training.matches import MatchWriter
 from medgraph.training.module import StageModule
-from medgraph.training.ranks import is_main, share
-from medgraph.training.rundir import write_json
+from medgraph.training.ranks import is_main, share, uses_gpu
+from medgraph.training.rundir import read_json, write_json
 from medgraph.training.spikes import SpikeGuard
 from medgraph.training.strategies import make_strategy
 from medgraph.training.weights import load_weights, parts_before, trained_state
@@ -184,14 +183,12 @@ def precision(config: ExperimentConfig) -> Any:
     """Lightning's name of the precision: bf16-mixed where a GPU has it, unless the user says otherwise."""
     if config.trainer.precision != "auto":
         return config.trainer.precision
-    gpu = config.trainer.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
-    return "bf16-mixed" if gpu and torch.cuda.is_bf16_supported() else "32-true"
+    return "bf16-mixed" if uses_gpu(config.trainer) and torch.cuda.is_bf16_supported() else "32-true"
 
 
 def _save_compute(file: Path, stage: str, totals: dict[str, float]) -> None:
     """Add a stage's steps, seconds, images and tokens to ``compute.json``."""
-    known = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
-    write_json(file, {**known, stage: totals})
+    write_json(file, {**read_json(file), stage: totals})
 
 
 def _save_tensors(state: dict[str, torch.Tensor], file: Path) -> None:

@@ -27,6 +27,7 @@ from medgraph.models.build import assets_hash
 from medgraph.training.jobs import Job, run_jobs
 from medgraph.training.logging import read_metrics
 from medgraph.training.recipes import resolve
+from medgraph.training.rundir import read_json
 from medgraph.training.screening import FIRST_SEED, VALIDATION_ONLY, Family, choose, save_choices
 
 
@@ -187,11 +188,6 @@ def read_run(folder: Path, arm: str, seed: int) -> StudyRun:
             if line["stage"] == "stage2" and "val/accuracy" in line
         ),
     )
-
-
-def read_json(file: Path) -> dict[str, Any]:
-    """A JSON object of a run; empty where the run had no reason to write it."""
-    return dict(json.loads(file.read_text(encoding="utf-8"))) if file.exists() else {}
 
 
 def save_reference(study: Study, file: Path, measured_on: dict[str, Any]) -> None:
