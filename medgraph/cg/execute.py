@@ -1,22 +1,26 @@
 """Running a plan, by one process or by many that share the folder.
 
-    python -m medgraph.cg.execute ARGUMENTS
+    python -m medgraph.cg.execute FOLDER KEY …
 
-is one run; `run_plan` starts them.
+makes some runs of the plan in a folder, one after another; `run_plan` starts such processes.
 """
 
 from __future__ import annotations
 
 import sys
+import traceback
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
 
 from medgraph.cg.plan import Plan, PlannedRun, arguments, base_config
+from medgraph.config import parse
 from medgraph.training.jobs import Job, run_jobs
-from medgraph.training.launch import launch
 
 RUNS = "runs"
+IN_TURN = 8
+"""Runs that one process makes: it imports, and reads the data, once for all of them."""
 
 
 def run_plan(folder: Path, workers: int, console: Console) -> Plan:
@@ -35,7 +39,8 @@ def run_plan(folder: Path, workers: int, console: Console) -> Plan:
         JobsFailedError: if a run fails; the others are finished first.
     """
     plan = Plan.load(folder)
-    run_jobs([_job(folder, plan, run) for run in plan.runs.values()], workers, console)
+    runs = list(plan.runs.values())
+    run_jobs([_job(folder, runs[i : i + IN_TURN]) for i in range(0, len(runs), IN_TURN)], workers, console)
     return plan
 
 
@@ -44,20 +49,55 @@ def result_file(folder: Path, key: str, name: str) -> Path:
     return folder / RUNS / key / name
 
 
+def is_done(folder: Path, key: str) -> bool:
+    """Whether a run has come to its end."""
+    return _end(folder, key).exists()
+
+
 def unfinished(folder: Path, plan: Plan) -> list[str]:
     """Keys of the runs that are not done."""
-    return [key for key in plan.runs if not result_file(folder, key, "report.html").exists()]
+    return [key for key in plan.runs if not is_done(folder, key)]
 
 
-def _job(folder: Path, plan: Plan, run: PlannedRun) -> Job:
-    place = [f"run.root={folder}", f"name={RUNS}", f"run.name={run.key}", "trainer.progress=false"]
+def run_in_turn(folder: Path, keys: Sequence[str]) -> list[str]:
+    """Make some runs in this process, one after another, skipping what is done.
+
+    Args:
+        folder: of the plan.
+        keys: of the runs.
+
+    Returns:
+        Keys of the runs that failed; their errors are printed.
+    """
+    from medgraph.training.run import run
+
+    plan, failed = Plan.load(folder), []
+    for key in keys:
+        if is_done(folder, key):
+            continue
+        place = [f"run.root={folder}", f"name={RUNS}", f"run.name={key}", "trainer.progress=false"]
+        try:
+            run(parse(base_config(), [*arguments(plan, plan.runs[key]), *place]))
+        except Exception:  # whatever it is, the other runs can do without this one
+            traceback.print_exc()
+            failed.append(key)
+    return failed
+
+
+def _end(folder: Path, key: str) -> Path:
+    return result_file(folder, key, "report.html")
+
+
+def _job(folder: Path, runs: Sequence[PlannedRun]) -> Job:
+    keys = [run.key for run in runs]
+    targets = ", ".join(dict.fromkeys(run.target for run in runs))
     return Job(
-        name=f"{run.key} {run.target} seed {run.seed}",
-        command=[sys.executable, "-m", "medgraph.cg.execute", *arguments(plan, run), *place],
-        log=folder / "logs" / f"{run.key}.log",
-        done=result_file(folder, run.key, "report.html"),
+        name=f"{len(runs)} runs from {keys[0]} on, {targets}" if len(runs) > 1 else f"{keys[0]} {targets}",
+        command=[sys.executable, "-m", "medgraph.cg.execute", str(folder), *keys],
+        log=folder / "logs" / f"{keys[0]}.log",
+        done=[_end(folder, key) for key in keys],
     )
 
 
 if __name__ == "__main__":
-    launch(base_config)
+    sys.exit(1 if run_in_turn(Path(sys.argv[1]), sys.argv[2:]) else 0)

@@ -13,10 +13,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
-from medgraph.evaluation.predictions import NO_CONTROL, read_predictions
+from medgraph.evaluation.likelihood import chosen_index, truth_index
+from medgraph.evaluation.predictions import NO_CONTROL, Prediction, read_predictions
 from medgraph.evaluation.statistics import (
     Floats,
     detectable_difference,
@@ -25,6 +27,7 @@ from medgraph.evaluation.statistics import (
     percentile_interval,
 )
 
+Scoring = Literal["likelihood", "generated"]
 ALPHA = 0.05
 RESAMPLES = 4000
 
@@ -54,8 +57,17 @@ class Scores:
         return self.points.mean(0)
 
 
-def read_scores(files: Sequence[Path], split: str = "ood") -> Scores:
+def read_scores(files: Sequence[Path], split: str = "ood", scoring: Scoring = "likelihood") -> Scores:
     """Read ``predictions.jsonl`` of all seeds of an arm.
+
+    By likelihood, a question whose answers are known (options, yes and no) is right where the true one is the most
+    likely. A model that was never asked such a question then guesses, instead of failing at the form of the answer,
+    which would make any training look like generalization. Other questions count as they were scored, boxes by IoU.
+
+    Args:
+        files: one a seed.
+        split: tested.
+        scoring: ``likelihood``, or ``generated`` for the answers that were written.
 
     Raises:
         ValueError: if the seeds were not asked the same questions.
@@ -64,13 +76,18 @@ def read_scores(files: Sequence[Path], split: str = "ood") -> Scores:
     images: dict[str, str] = {}
     for file in files:
         asked = [p for p in read_predictions(file) if p.split == split and p.control == NO_CONTROL]
-        rows.append({p.id: p.score for p in asked})
+        rows.append({p.id: _points(p, scoring) for p in asked})
         images |= {p.id: p.image_id for p in asked}
         if rows[-1].keys() != rows[0].keys() or not rows[0]:
             raise ValueError(f"{file}: has other test questions than {files[0]} ({len(rows[-1])} and {len(rows[0])})")
     questions = tuple(sorted(images))
     points = np.array([[row[question] for question in questions] for row in rows])
     return Scores(points, questions, tuple(images[question] for question in questions))
+
+
+def _points(prediction: Prediction, scoring: Scoring) -> float:
+    truth = truth_index(prediction) if scoring == "likelihood" and prediction.logprobs else None
+    return prediction.score if truth is None else float(chosen_index(prediction) == truth)
 
 
 @dataclass(frozen=True, slots=True)

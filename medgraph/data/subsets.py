@@ -6,16 +6,18 @@ test set, the same for every experiment on that target; they never train, not ev
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from medgraph.config import ConfigError, DataConfig, MixtureConfig, SubsetsConfig
 from medgraph.config.mixture import nested_source
 from medgraph.data import build_corpus
+from medgraph.data.images import image_root
 from medgraph.data.plan import draw
 from medgraph.data.records import Corpus, Image, MATTriplet, Record
 from medgraph.data.registry import Registry, SubsetSpec, builtin, from_yaml
@@ -31,6 +33,8 @@ WHOLE: dict[str, dict[str, Any]] = {
     "folder": {"ood_subsets": ["none"]},
 }
 """Options that keep a source from holding anything out."""
+KEPT_BYTES = 2 << 30
+"""Decoded images that stay in memory for the next run of the same process."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,7 +133,7 @@ def read_pool(sources: Sequence[Mapping[str, Any]], outer: DataConfig | None = N
             records.setdefault(made.subset, {})[made.id] = made
     if len(records) < 2:
         raise ConfigError(f"data.sources: {len(records)} subset(s) in all; an experiment needs two or more")
-    by_subset = {key: tuple(found.values()) for key, found in sorted(records.items())}
+    by_subset = {key: _with_allowed(found.values()) for key, found in sorted(records.items())}
     return Pool(_registry(by_subset, base), by_subset, validation, corpus.load_image, corpus.notes, outer.seed)
 
 
@@ -142,7 +146,7 @@ def build_subsets(config: SubsetsConfig) -> Corpus:
     """
     if config.fraction != 1:
         raise ConfigError(f"data.fraction={config.fraction}: data.train says how many images train; set it to 1")
-    pool = read_pool(config.sources, replace(config, seed=0))
+    pool = _pool_of(json.dumps(config.sources, default=str), config.extended)
     if config.target not in pool.records:
         raise ConfigError(f"data.target={config.target}: no such subset; there are {', '.join(pool.records)}")
     counts = read_counts(config.train, pool.records)
@@ -162,6 +166,32 @@ def build_subsets(config: SubsetsConfig) -> Corpus:
     notes = {**pool.notes, **{f"training images of {subset}": count for subset, count in counts.items()}}
     splits = {"train": train, "task": (), "val": validation, "test": (), "ood": test}
     return Corpus(splits, pool.load_image, notes, vocabulary=pool.texts())
+
+
+@lru_cache(maxsize=1)
+def _pool_of(sources: str, extended: Literal["paraphrase", "context"]) -> Pool:
+    """The pool of sources in JSON; a process that makes several runs reads it, and decodes its images, once."""
+    pool = read_pool(json.loads(sources), DataConfig(extended=extended))
+    return replace(pool, load_image=_KeptImages(pool.load_image))
+
+
+class _KeptImages:
+    """Loads images, and keeps them."""
+
+    def __init__(self, load_image: Callable[[str, int], Image]) -> None:
+        self.load_image, self.root = load_image, image_root(load_image)
+        self._images: dict[tuple[str, int], Image] = {}
+        self._bytes = 0
+
+    def __call__(self, image: str, side: int) -> Image:
+        """Load an image: (side, side, 3) uint8."""
+        if (image, side) in self._images:
+            return self._images[image, side]
+        loaded = self.load_image(image, side)
+        if self._bytes + loaded.nbytes <= KEPT_BYTES:
+            self._images[image, side] = loaded
+            self._bytes += loaded.nbytes
+        return loaded
 
 
 def read_counts(entries: Sequence[str], known: Iterable[str]) -> dict[str, int]:
@@ -203,6 +233,15 @@ def _by_task(record: Record) -> Record | None:
         return None
     triplet = MATTriplet(record.triplet.modality, record.triplet.area, record.question_type)
     return replace(record, triplet=triplet, subset=str(triplet), label=record.answer)
+
+
+def _with_allowed(records: Iterable[Record]) -> tuple[Record, ...]:
+    """A subset's records; phantoms get the answers that occur as the allowed ones, which a question does not list."""
+    found = tuple(records)
+    if found[0].options or found[0].triplet.task not in PHANTOM_TASKS:
+        return found
+    allowed = tuple(sorted({record.answer for record in found}))
+    return tuple(replace(record, options=allowed) for record in found)
 
 
 def _registry(records: Mapping[str, Sequence[Record]], base: Registry) -> Registry:

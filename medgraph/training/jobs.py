@@ -25,19 +25,29 @@ POLL = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One process.
+    """One process, for one run or for several in turn.
 
     Attributes:
         name: shown to the user.
         command: program and arguments.
         log: file for its output.
-        done: file that exists once the job is finished; such jobs are skipped.
+        done: of each run the file that ends it; a job is skipped where all are there.
     """
 
     name: str
     command: Sequence[str]
     log: Path
-    done: Path
+    done: Sequence[Path]
+
+    @property
+    def finished(self) -> int:
+        """How many of its runs are."""
+        return sum(file.exists() for file in self.done)
+
+    @property
+    def left(self) -> int:
+        """How many of its runs are not finished."""
+        return len(self.done) - self.finished
 
 
 class JobsFailedError(RuntimeError):
@@ -65,9 +75,8 @@ def run_jobs(jobs: Sequence[Job], workers: int, console: Console) -> None:
     """
     if workers < 1:
         raise ValueError(f"workers={workers}: expected at least 1")
-    todo = [job for job in jobs if not job.done.exists()]
-    console.print(f"{len(jobs)} runs, {len(jobs) - len(todo)} finished before, {workers} at a time")
-    crew = _Crew(todo, console)
+    crew = _Crew(jobs, console)
+    console.print(f"{crew.runs} runs, {crew.finished} finished before, {workers} at a time")
     before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
     with ThreadPoolExecutor(workers) as pool:
         futures = [pool.submit(crew.work) for _ in range(workers)]
@@ -82,19 +91,27 @@ def run_jobs(jobs: Sequence[Job], workers: int, console: Console) -> None:
     if crew.failed:
         names = ", ".join(f"{job.name} ({job.log})" for job in crew.failed)
         raise JobsFailedError(
-            f"{len(crew.failed)} of {len(jobs)} runs failed: {names}; run the same command to retry them"
+            f"{sum(job.left for job in crew.failed)} of {crew.runs} runs failed: {names}; run the same "
+            "command to retry them"
         )
 
 
 class _Crew:
     """The workers of one process."""
 
-    def __init__(self, todo: Sequence[Job], console: Console) -> None:
-        self.todo, self.total, self.console = list(todo), len(todo), console
+    def __init__(self, jobs: Sequence[Job], console: Console) -> None:
+        self.jobs, self.console = jobs, console
+        self.todo = [job for job in jobs if job.left]
+        self.runs = sum(len(job.done) for job in jobs)
         self.failed: list[Job] = []
-        self._ended, self._waited = 0, False
+        self._waited = False
         self._running: set[subprocess.Popen[bytes]] = set()
         self._stopped, self._access = threading.Event(), threading.Lock()
+
+    @property
+    def finished(self) -> int:
+        """Runs that are done, here or elsewhere."""
+        return sum(job.finished for job in self.jobs)
 
     def work(self) -> None:
         """Take one job after another until all are done, here or elsewhere."""
@@ -103,10 +120,10 @@ class _Crew:
                 taken = next(((job, lock) for job in self.todo if (lock := _take(job)) is not None), None)
                 if taken is not None:
                     self.todo.remove(taken[0])
-                elif not (left := [job for job in self.todo if not job.done.exists()]):
+                elif not (left := [job for job in self.todo if job.left]):
                     return
             if taken is None:
-                self._wait(len(left))
+                self._wait(sum(job.left for job in left))
             else:
                 self._run(*taken)
 
@@ -123,7 +140,7 @@ class _Crew:
         self._stopped.wait(POLL)
 
     def _run(self, job: Job, lock: IO[str]) -> None:
-        if job.done.exists():  # by another worker, since the beginning
+        if not job.left:  # by another worker, since the beginning
             lock.close()
             return self._report(f"{job.name}: done elsewhere")
         start = time.perf_counter()
@@ -150,8 +167,7 @@ class _Crew:
 
     def _report(self, sentence: str) -> None:
         with self._access:
-            self._ended += 1
-            self.console.print(f"[{self._ended}/{self.total}] {sentence}")
+            self.console.print(f"[{self.finished}/{self.runs}] {sentence}")
 
 
 def _take(job: Job) -> IO[str] | None:

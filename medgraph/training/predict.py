@@ -109,6 +109,8 @@ def _replies(tokenizer: Any, record: Record) -> list[list[int]]:
     if record.answer_type == "choice":
         letter_ids = [encode_reply(tokenizer, letter) for letter in letters(record)]
         return letter_ids + [encode_reply(tokenizer, option, end=True) for option in record.options]
+    if record.options:
+        return [encode_reply(tokenizer, option, end=True) for option in record.options]
     if record.answer_type == "closed" and normalise(record.answer) in YES_NO:
         words = (word.capitalize() for word in YES_NO) if record.answer[0].isupper() else YES_NO
         return [encode_reply(tokenizer, word) for word in words]

@@ -264,5 +264,5 @@ def _job(arm: Arm, arguments: Sequence[str], seed: int, folder: Path) -> Job:
         name=f"{arm.name} seed {seed}",
         command=[sys.executable, str(arm.file), *arguments, *place, "trainer.progress=false"],
         log=folder / "logs" / f"{arm.name}-seed-{seed}.log",
-        done=folder / arm.name / f"seed-{seed}" / "report.html",
+        done=(folder / arm.name / f"seed-{seed}" / "report.html",),
     )

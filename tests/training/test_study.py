@@ -64,7 +64,7 @@ def test_named_arms_run_beside_the_reference_and_in_the_same_folder(plan, tmp_pa
         pass
 
     def note(jobs, workers, console):
-        started.append([str(job.done.relative_to(tmp_path)) for job in jobs])
+        started.append([str(job.done[0].relative_to(tmp_path)) for job in jobs])
         raise EnoughError
 
     monkeypatch.setattr("medgraph.training.study.run_jobs", note)
@@ -78,7 +78,7 @@ def test_named_arms_run_beside_the_reference_and_in_the_same_folder(plan, tmp_pa
 
 
 def job(tmp_path, name, code):
-    return Job(name, [sys.executable, "-c", code], tmp_path / f"{name}.log", tmp_path / f"{name}.done")
+    return Job(name, [sys.executable, "-c", code], tmp_path / f"{name}.log", [tmp_path / f"{name}.done"])
 
 
 def test_jobs_run_side_by_side_and_finished_ones_are_skipped(tmp_path):
@@ -161,7 +161,7 @@ def test_a_job_stays_held_while_a_killed_workers_process_runs(tmp_path):
     script = (
         "import sys, pathlib\nfrom rich.console import Console\nfrom medgraph.training.jobs import Job, run_jobs\n"
         f"root = pathlib.Path({str(tmp_path)!r})\n"
-        f"run_jobs([Job('a', [sys.executable, '-c', {wait!r}], root / 'a.log', root / 'a.done')], 1, Console())"
+        f"run_jobs([Job('a', [sys.executable, '-c', {wait!r}], root / 'a.log', [root / 'a.done'])], 1, Console())"
     )
     worker = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.DEVNULL)
     while not started.exists():
