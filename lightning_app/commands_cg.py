@@ -69,7 +69,7 @@ def plan(
         list[str] | None, typer.Option(metavar="NAME", help="Of combinations; repeatable [all].")
     ] = None,
     condition: Annotated[
-        list[str] | None, typer.Option(metavar="NAME", help="Of combinations; repeatable [all].")
+        list[str] | None, typer.Option(metavar="NAME", help="Of combinations; repeatable, or all [the paper's].")
     ] = None,
     seeds: Annotated[int, typer.Option(min=1, metavar="N", help="Of every arm.")] = 5,
     images: Annotated[int, typer.Option(min=1, metavar="N", help="Training images of an arm at most.")] = 3000,
@@ -80,11 +80,11 @@ def plan(
 ) -> None:
     """List every run of a study before anything trains, and save the list.
 
-    Kinds: combination, break, low_data, scale, multi_task. Conditions: zero_shot, baseline_plus, alone,
-    label_shuffled, only_modality, only_area, only_task, target; related is always there.
+    Kinds: combination, break, low_data, scale, multi_task. Conditions: zero_shot and baseline_plus, as in the paper,
+    alone, label_shuffled, only_modality, only_area, only_task, target, placebo; related is always there.
     """
     from lightning_app.tables import show
-    from medgraph.cg.experiments import CONDITIONS
+    from medgraph.cg.experiments import CONDITIONS, PAPER_CONDITIONS
     from medgraph.cg.plan import make_plan
     from medgraph.cg.planned import table_of
 
@@ -96,7 +96,7 @@ def plan(
             targets=target or (),
             related=related or (),
             directions=direction or (),  # type: ignore[arg-type]  # checked there
-            conditions=condition or CONDITIONS,
+            conditions=CONDITIONS if condition == ["all"] else condition or PAPER_CONDITIONS,
             seeds=seeds,
             images=images,
             backbones=dict(map(_backbone, backbone)) if backbone else None,

@@ -23,9 +23,11 @@ Kind = Literal["combination", "break", "low_data", "scale", "multi_task"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 CONDITIONS = (
     "zero_shot", "baseline_plus", "related", "alone", "label_shuffled", "only_modality", "only_area", "only_task",
-    "target",
+    "target", "placebo",
 )  # fmt: skip
 """What a combination is compared with; ``related`` itself is always there."""
+PAPER_CONDITIONS = ("zero_shot", "baseline_plus", "related")
+"""The columns of Med-MAT's Table 3."""
 TARGET_IMAGES = (0, 20, 50, 100, 200, 500, 1000, 2000)
 """Images of the target that low-data arms add (Med-MAT, Fig. 6: 0 to 2,000)."""
 RELATED_IMAGES = (0, 50, 100, 250, 500, 1000, 2000, 3000)
@@ -103,6 +105,14 @@ class Experiment:
         return f"{self.direction} {joined} -> {self.target}" if self.related else f"{self.kind} {self.target}"
 
 
+def _some(subsets: Sequence[str], count: int, images: int, capacity: Mapping[str, int], seed: str) -> list[str]:
+    """Subsets at random: so many, or more where these have too few images."""
+    shuffled = random.Random(seed).sample(subsets, len(subsets))
+    while count < len(shuffled) and sum(capacity[key] for key in shuffled[:count]) < images:
+        count += 1
+    return shuffled[:count]
+
+
 class Designer:
     """Designs experiments on a pool.
 
@@ -121,11 +131,12 @@ class Designer:
             self._capacity[target] = {key: self.pool.capacity(key, target) for key in self.pool.records}
         return self._capacity[target]
 
-    def combination(self, combination: Combination, conditions: Sequence[str] = CONDITIONS) -> Experiment:
+    def combination(self, combination: Combination, conditions: Sequence[str] = PAPER_CONDITIONS) -> Experiment:
         """Related subsets against their controls (Med-MAT, Tables 3 and 10).
 
         Where a control cannot have as many images as the related subsets, all arms get fewer, down to half of them;
-        a control that is smaller still does not exist. The target's own arm, the upper bound, has what there is.
+        a control that is smaller still does not exist. The target's own arm, the upper bound, has what there is. The
+        placebo is as many unrelated subsets as there are related ones; whatever is said in its favour is chance.
         """
         registry = self.pool.registry
         flags = [f"a related subset shares {name} with the target" for name in combination.shared_sources]
@@ -141,7 +152,7 @@ class Designer:
 
     def recombine(
         self, target: str, related: tuple[str, ...], direction: str = "chosen",
-        conditions: Sequence[str] = CONDITIONS, flags: Sequence[str] = (),
+        conditions: Sequence[str] = PAPER_CONDITIONS, flags: Sequence[str] = (),
     ) -> Experiment:  # fmt: skip
         """Any subsets as the related ones of a target.
 
@@ -151,10 +162,11 @@ class Designer:
         capacity, relations = self.capacity(target), self._relations(target)
         if empty := [key for key in related if not capacity[key]]:
             raise ConfigError(f"{empty[0]}: has no training image that is not in the test set of {target}")
+        total = min(self.images, sum(capacity[key] for key in related))
         controls = {"baseline_plus": relations.unrelated()}
         controls |= {f"only_{element}": relations.sharing_only(element) for element in ELEMENTS}
+        controls["placebo"] = _some(controls["baseline_plus"], len(related), total, capacity, " ".join(related))
         wanted = {name: keys for name, keys in controls.items() if name in conditions}
-        total = min(self.images, sum(capacity[key] for key in related))
         there = {name: sum(capacity[key] for key in keys) for name, keys in wanted.items()}
         images = min([total, *(n for n in there.values() if 2 * n >= total)])
         missing = [f"no arm {name}: {there[name]} images for {total}" for name in wanted if 2 * there[name] < total]

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from medgraph.cg.combinations import DIRECTIONS, Direction, enumerate_combinations
-from medgraph.cg.experiments import CONDITIONS, KINDS, Arm, Designer, Experiment, Kind
+from medgraph.cg.experiments import CONDITIONS, KINDS, PAPER_CONDITIONS, Arm, Designer, Experiment, Kind
 from medgraph.config import ConfigError, ExperimentConfig, StageConfig, SubsetsConfig, parse, to_dict
 from medgraph.data.subsets import Pool, read_pool
 from medgraph.models.build import assets_hash
@@ -141,7 +141,7 @@ def make_plan(
     targets: Sequence[str] = (),
     related: Sequence[str] = (),
     directions: Sequence[Direction] = (),
-    conditions: Sequence[str] = CONDITIONS,
+    conditions: Sequence[str] = PAPER_CONDITIONS,
     seeds: int = 5,
     images: int = 3000,
     backbones: Mapping[str, Sequence[str]] | None = None,

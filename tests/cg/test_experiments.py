@@ -55,9 +55,9 @@ def test_coverage_tells_atoms_from_pairs():
 
 
 def test_all_arms_of_a_combination_train_on_equally_many_images(designer):
-    experiment = designer.recombine(TARGET, (LEVEL, FINDING))
+    experiment = designer.recombine(TARGET, (LEVEL, FINDING), conditions=CONDITIONS)
     found = arms(experiment)
-    assert set(found) == {"zero_shot", "related", f"alone {LEVEL}", f"alone {FINDING}", "label_shuffled",
+    assert set(found) == {"placebo", "zero_shot", "related", f"alone {LEVEL}", f"alone {FINDING}", "label_shuffled",
                           "baseline_plus", "only_modality", "only_area", "only_task", "target"}  # fmt: skip
     capacity = designer.capacity(TARGET)
     for name, arm in found.items():
@@ -74,10 +74,14 @@ def test_all_arms_of_a_combination_train_on_equally_many_images(designer):
 def test_controls_share_what_their_names_say(designer, pool):
     target = next(spec for spec in pool.registry if spec.key == TARGET).triplet
     triplets = {spec.key: spec.triplet for spec in pool.registry}
-    for name, arm in arms(designer.recombine(TARGET, (LEVEL, FINDING))).items():
-        if name.startswith("only_") or name == "baseline_plus":
+    found = arms(designer.recombine(TARGET, (LEVEL, FINDING), conditions=CONDITIONS))
+    for name, arm in found.items():
+        if name.startswith("only_") or name in ("baseline_plus", "placebo"):
             shared = {frozenset(triplets[key].shared(target)) for key in arm.subsets}
-            assert shared == {frozenset({name.removeprefix("only_")} if name != "baseline_plus" else ())}
+            assert shared == {frozenset({name.removeprefix("only_")} if name.startswith("only_") else ())}
+    capacity = designer.capacity(TARGET)
+    assert len(found["placebo"].subsets) >= 2
+    assert sum(capacity[key] for key in found["placebo"].subsets[:-1]) < 40 or len(found["placebo"].subsets) == 2
 
 
 def test_random_arms_are_drawn_anew_with_every_seed_and_again_the_same(designer):
