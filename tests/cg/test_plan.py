@@ -4,6 +4,7 @@ import json
 import pytest
 
 from medgraph.cg.execute import run_plan, unfinished
+from medgraph.cg.experiments import CONDITIONS
 from medgraph.cg.plan import Plan, arguments, base_config, describe, make_plan
 from medgraph.config import ConfigError, parse
 from medgraph.data import build_corpus
@@ -14,7 +15,8 @@ SHORT = ("stage1.steps=1", "stage2.steps=2", "trainer.accelerator=cpu")
 
 
 def plan(**changes):
-    options = {"targets": [TARGET], "related": [LEVEL, FINDING], "seeds": 2, "images": 20, "overrides": SHORT}
+    options = {"targets": [TARGET], "related": [LEVEL, FINDING], "conditions": CONDITIONS, "seeds": 2, "images": 20,
+               "overrides": SHORT}  # fmt: skip
     return make_plan([SOURCE], **{**options, **changes})
 
 
