@@ -72,7 +72,7 @@ def interleave(
     clock: Callable[[], float] = time.process_time,
     warmup: bool = True,
 ) -> dict[str, list[float]]:
-    """Seconds of each call, the variants in turn in every round.
+    """Seconds of each call, the variants in turn in every round and in reverse in every other.
 
     Args:
         variants: calls by name.
@@ -82,7 +82,7 @@ def interleave(
     """
     seconds: dict[str, list[float]] = {name: [] for name in variants}
     for number in range(1 - warmup, rounds + 1):
-        for name, call in variants.items():
+        for name, call in list(variants.items())[:: 1 - 2 * (number % 2)]:
             start = clock()
             call()
             if number:

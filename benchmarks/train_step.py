@@ -1,6 +1,6 @@
 """Measure what a training step of stage 2 is made of.
 
-    python benchmarks/train_step.py [--rounds 3] [--only passes loss texts trainer] [--json] [--check]
+    python benchmarks/train_step.py [--rounds 5] [--only passes loss texts trainer] [--json] [--check]
 
 passes   conversation, answer and extended answer in one packed pass against three padded ones, decoder only
 loss     cross entropy of 2000 tokens, a third of them supervised, over 32,000 words: all logits against chunks
@@ -54,7 +54,7 @@ TRAINER_SIZE, TRAINER_STEPS, TRAINER_BAR = 2, 3, 1.05
 
 def main() -> None:
     parser = options(__doc__)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS), metavar="PART")
     args = parser.parse_args()
     quiet()
@@ -63,7 +63,7 @@ def main() -> None:
 
 def measure_passes(rounds: int) -> Iterator[Row]:
     for size, bar in PACKED_BARS.items():
-        yield measure_pass(size, bar, rounds if size < 16 else max(2, rounds // 2))
+        yield measure_pass(size, bar, rounds)
 
 
 def measure_pass(size: int, bar: float, rounds: int) -> Row:

@@ -41,6 +41,11 @@ class Layout:
         real, positions, lengths = (x.to(device) for x in (self.real, self.positions, self.lengths))
         return Layout(self.shape, real, positions, lengths, self.longest)
 
+    def sequences(self) -> list[Layout]:
+        """Each sequence by itself, on the CPU."""
+        parts = self.positions.split(self.lengths.tolist())
+        return [Layout(torch.Size((1, len(part))), part, part, torch.tensor([len(part)]), len(part)) for part in parts]
+
     @property
     def full(self) -> bool:
         """Whether nothing is padded: both ways are then views."""

@@ -1,9 +1,9 @@
 """One pass of the language model over sequences of different kinds and lengths, without padding.
 
 All real tokens of all sequences lie side by side in one row; every layer but attention works on that row as it is. On
-CUDA in half precision attention takes a kernel for sequences of different lengths. Elsewhere it works on each kind of
-sequences by itself, right-padded, with the causal kernel that needs no mask (a dense block mask costs more than the
-padding it saves).
+CUDA in half precision attention takes a kernel for sequences of different lengths. Elsewhere it takes the causal
+kernel that needs no mask: for each kind of sequences, right-padded, or on the CPU for each sequence alone, whichever is
+cheaper. (A dense block mask costs more than the padding it saves.)
 
 Letters: K kinds of sequences, B sequences of a kind, T their padded length, N real tokens of all kinds, D width,
 H heads.
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 NAME = "medgraph_packed"
+CALL = 2000
+"""Pairs of tokens for which one more call of attention costs about as much on the CPU (widths of 64 to 384)."""
 _PLAIN_LAYERS = {"full_attention", "sliding_attention"}
 
 
@@ -51,26 +53,36 @@ class PackedRow:
     """Sequences of K kinds in one row.
 
     Attributes:
-        layouts: of the kinds.
+        groups: what attention takes at a time, in the order of the row.
         ends: (S + 1,) int32, where the sequences of all kinds end in the row, from 0.
         longest: tokens of the longest sequence.
     """
 
     def __init__(self, layouts: Sequence[Layout]) -> None:
-        self.layouts = layouts
+        self.groups = [group for layout in layouts for group in attention_groups(layout)]
         lengths = torch.cat([layout.lengths for layout in layouts])
         self.ends = F.pad(lengths.cumsum(0), (1, 0)).int()
         self.longest = max(layout.longest for layout in layouts)
 
-    def join(self, padded: Sequence[Tensor]) -> Tensor:
-        """K tensors (B, T, …) to (N, …)."""
-        parts = [layout.take(x) for layout, x in zip(self.layouts, padded, strict=True)]
-        return torch.cat(parts) if len(parts) > 1 else parts[0]
 
-    def split(self, row: Tensor) -> list[Tensor]:
-        """(N, …) to K tensors (B, T, …), zero at padding."""
-        parts = row.split([len(layout.real) for layout in self.layouts])
-        return [layout.put(part) for layout, part in zip(self.layouts, parts, strict=True)]
+def attention_groups(layout: Layout) -> list[Layout]:
+    """The sequences of a kind together, or on the CPU each alone where padding costs more than calls."""
+    if not layout.lengths.is_cpu:
+        return [layout]
+    padding = len(layout.lengths) * layout.longest**2 - int(layout.lengths.square().sum())
+    return layout.sequences() if padding > CALL * len(layout.lengths) else [layout]
+
+
+def join(padded: Sequence[Tensor], layouts: Sequence[Layout]) -> Tensor:
+    """Tensors (B, T, …) of different B and T to one row of their real tokens, (N, …)."""
+    parts = [layout.take(x) for layout, x in zip(layouts, padded, strict=True)]
+    return torch.cat(parts) if len(parts) > 1 else parts[0]
+
+
+def split(row: Tensor, layouts: Sequence[Layout]) -> list[Tensor]:
+    """(N, …) to tensors (B, T, …), zero at padding."""
+    parts = row.split([len(layout.real) for layout in layouts])
+    return [layout.put(part) for layout, part in zip(layouts, parts, strict=True)]
 
 
 def packed_hidden_states(decoder: nn.Module, embeds: Sequence[Tensor], layouts: Sequence[Layout]) -> list[Tensor]:
@@ -87,12 +99,12 @@ def packed_hidden_states(decoder: nn.Module, embeds: Sequence[Tensor], layouts: 
     packed = PackedRow(layouts)
     with attention_function(decoder.config, NAME):
         hidden = decoder(
-            inputs_embeds=packed.join(embeds).unsqueeze(0),
+            inputs_embeds=join(embeds, layouts).unsqueeze(0),
             position_ids=torch.cat([layout.positions for layout in layouts]).unsqueeze(0),
             use_cache=False,
             packed=packed,
         ).last_hidden_state
-    return packed.split(hidden[0])
+    return split(hidden[0], layouts)
 
 
 def grouped_attention(
@@ -129,9 +141,9 @@ def grouped_attention(
     options |= {"scaling": scaling, "dropout": dropout, "is_causal": True}
     outputs = [
         sdpa_attention_forward(module, *(x.transpose(1, 2) for x in part), attention_mask=None, **options)[0]
-        for part in zip(*map(packed.split, row), strict=True)
+        for part in zip(*(split(x, packed.groups) for x in row), strict=True)
     ]
-    return packed.join(outputs).unsqueeze(0), None
+    return join(outputs, packed.groups).unsqueeze(0), None
 
 
 def varlen_dtype(query: Tensor, value: Tensor, dropout: float) -> torch.dtype | None:

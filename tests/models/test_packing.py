@@ -18,7 +18,7 @@ from transformers import (
 
 from medgraph.data.layout import Layout
 from medgraph.models import packing
-from medgraph.models.packing import PackedRow, can_pack, packed_hidden_states, varlen_dtype
+from medgraph.models.packing import PackedRow, can_pack, join, packed_hidden_states, split, varlen_dtype
 
 SMALL = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4, "vocab_size": 64}
 CONFIGS = {
@@ -68,8 +68,18 @@ def check_equal(llm, *lengths):
 
 
 @pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
-def test_one_packed_pass_equals_padded_passes_in_values_and_gradients(config):
+@pytest.mark.parametrize("call", [-1, 10, 2000], ids=["all alone", "some", "none"])
+def test_one_packed_pass_equals_padded_passes_in_values_and_gradients(config, call, monkeypatch):
+    monkeypatch.setattr(packing, "CALL", call)
     check_equal(model(config), [5, 9, 2], [1, 3], [12])
+
+
+def test_attention_takes_sequences_one_by_one_where_padding_costs_more_than_calls():
+    _, layouts = sequences([40, 90], [40, 70], [90, 90, 90])  # 3250 and 1650 pairs of padding a sequence, and none
+    groups = PackedRow(layouts).groups
+    assert [tuple(group.shape) for group in groups] == [(1, 40), (1, 90), (2, 70), (3, 90)]
+    row = torch.arange(sum(int(layout.lengths.sum()) for layout in layouts))
+    assert torch.equal(join(split(row, groups), groups), row)
 
 
 @pytest.mark.parametrize("lengths", [[[1]], [[1, 1, 1], [1]], [[4, 4], [4]], [[2, 11]]], ids=str)
@@ -138,7 +148,7 @@ def test_a_row_knows_where_its_sequences_end():
     assert row.ends.tolist() == [0, 5, 14, 16, 17, 20]
     assert row.longest == 9
     padded = [torch.randn(*layout.shape, 4) * mask_of(layout).unsqueeze(-1) for layout in layouts]
-    for before, after in zip(padded, row.split(row.join(padded)), strict=True):
+    for before, after in zip(padded, split(join(padded, layouts), layouts), strict=True):
         assert torch.equal(before, after)
 
 
