@@ -283,8 +283,21 @@ def _length(config: ExperimentConfig, counts: Mapping[str, int], share: float) -
 
 def _key(sources: Sequence[Mapping[str, Any]], data: str, run: PlannedRun, config: ExperimentConfig) -> str:
     what = {**asdict(run), "key": "", "sources": list(sources), "data": data, "config": to_dict(config),
-            "weights": assets_hash(config.model)}  # fmt: skip
+            "weights": _weights(config)}  # fmt: skip
     return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def _weights(config: ExperimentConfig) -> str | None:
+    """What stands for the weights that runs start from: a hash of the packaged ones, or of how a run made them."""
+    if config.start is None:
+        return assets_hash(config.model)
+    digest = hashlib.sha256()
+    for name in ("config.yaml", "data.json", "metrics.jsonl"):
+        file = Path(config.start) / name
+        if not file.is_file():
+            raise ConfigError(f"start={config.start}: has no {name}; give the folder of a finished run")
+        digest.update(file.read_bytes())
+    return digest.hexdigest()[:16]
 
 
 def _fingerprint(pool: Pool) -> str:
