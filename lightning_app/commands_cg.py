@@ -73,7 +73,7 @@ def plan(
     ] = None,
     seeds: Annotated[int, typer.Option(min=1, metavar="N", help="Of every arm.")] = 5,
     images: Annotated[int, typer.Option(min=1, metavar="N", help="Training images of an arm at most.")] = 3000,
-    limit: Annotated[int | None, typer.Option(min=1, metavar="N", help="Combinations, evenly from all.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, metavar="N", help="Combinations of each direction, evenly from all.")] = None,
     backbone: Annotated[
         list[str] | None, typer.Option(metavar="NAME:KEY=VALUE,…", help="Repeat all with these overrides; repeatable.")
     ] = None,

@@ -16,7 +16,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from medgraph.cg.combinations import DIRECTIONS, Direction, enumerate_combinations
+from medgraph.cg.combinations import DIRECTIONS, Combination, Direction, enumerate_combinations
 from medgraph.cg.experiments import CONDITIONS, KINDS, PAPER_CONDITIONS, Arm, Designer, Experiment, Kind
 from medgraph.config import ConfigError, ExperimentConfig, StageConfig, SubsetsConfig, parse, to_dict
 from medgraph.data.subsets import Pool, read_pool
@@ -161,7 +161,7 @@ def make_plan(
         images: largest number of training images of an arm.
         backbones: overrides by name; every arm runs with each.
         overrides: ``key=value`` arguments for every run.
-        limit: combinations at most, taken evenly from all.
+        limit: combinations of each direction at most, taken evenly from all.
 
     Raises:
         ConfigError: for a mistake in the arguments, or a named target on which an experiment is impossible.
@@ -241,8 +241,8 @@ def _design(
     if "combination" in kinds:
         found = [c for c in enumerate_combinations(registry, directions or DIRECTIONS)
                  if registry[c.target].key in wanted]  # fmt: skip
-        if limit is not None and limit < len(found):
-            found = [found[i * len(found) // limit] for i in range(limit)]
+        if limit is not None:
+            found = [c for direction in DIRECTIONS for c in _evenly([c for c in found if c.direction == direction], limit)]
         makers += [(registry[c.target].key, partial(designer.combination, c, conditions)) for c in found]
     single: dict[str, Callable[[str], Experiment]] = {
         "break": designer.break_up,
@@ -261,6 +261,10 @@ def _design(
                 raise
             notes.append(str(error))
     return experiments, list(dict.fromkeys(notes))
+
+
+def _evenly(found: Sequence[Combination], limit: int) -> Sequence[Combination]:
+    return found if len(found) <= limit else [found[i * len(found) // limit] for i in range(limit)]
 
 
 def _config_of(overrides: Sequence[str]) -> ExperimentConfig:

@@ -51,7 +51,7 @@ def test_the_arguments_of_a_run_make_its_data(made):
 
 
 def test_experiments_share_their_runs(made):
-    both = plan(related=(), directions=["fixed_task", "fixed_modality"], limit=2, conditions=["zero_shot", "target"])
+    both = plan(related=(), directions=["fixed_task", "fixed_modality"], limit=1, conditions=["zero_shot", "target"])
     zero = {runs[0].key for _, _, arm, runs in describe(both) if arm.name == "zero_shot"}
     assert len(both.experiments) == 2
     assert len(zero) == 1
