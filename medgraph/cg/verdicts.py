@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
@@ -21,6 +22,7 @@ from medgraph.evaluation.likelihood import chosen_index, truth_index
 from medgraph.evaluation.predictions import NO_CONTROL, Prediction, read_predictions
 from medgraph.evaluation.statistics import (
     Floats,
+    Interval,
     detectable_difference,
     holm,
     mcnemar,
@@ -155,8 +157,7 @@ def judge(
     for name, arms in rows.items():
         against = {control: arms[control] for control in controls if control in arms}
         if arm in arms and against:
-            rng = np.random.default_rng(seed)
-            effects = [compare(arms[arm], scores, control, rng) for control, scores in against.items()]
+            effects = [compare(arms[arm], scores, control, seed) for control, scores in against.items()]
             found.append((name, arms[arm], against, effects))
     corrected = iter(holm([effect.p for *_, effects in found for effect in effects]))
     verdicts = []
@@ -180,11 +181,10 @@ def judge(
     return verdicts
 
 
-def compare(arm: Scores, control: Scores, name: str, rng: np.random.Generator) -> Effect:
+def compare(arm: Scores, control: Scores, name: str, seed: int = 0) -> Effect:
     """Compare an arm with a control, seed by seed and question by question.
 
-    The interval resamples seeds and images together; its tails are those of Student's t for as many seeds as there are
-    (for as many images, with one seed), so that few seeds do not look like certainty.
+    The interval is that of `interval_of`.
 
     Raises:
         ValueError: if they were asked other questions or have other numbers of seeds.
@@ -193,17 +193,45 @@ def compare(arm: Scores, control: Scores, name: str, rng: np.random.Generator) -
         raise ValueError(f"{name}: {control.points.shape} seeds and questions against {arm.points.shape}; arms need "
                          "the same ones")  # fmt: skip
     difference = arm.points - control.points
-    seeds = len(difference)
-    _, cluster = np.unique(np.asarray(arm.images), return_inverse=True)
-    sums = np.zeros((seeds, cluster.max() + 1))
-    np.add.at(sums.T, cluster, difference.T)
-    sizes = np.bincount(cluster)
-    drawn_seeds = rng.multinomial(seeds, np.full(seeds, 1 / seeds), RESAMPLES)  # (R, S)
-    drawn_images = rng.multinomial(len(sizes), np.full(len(sizes), 1 / len(sizes)), RESAMPLES)  # (R, M)
-    totals = ((drawn_seeds @ sums) * drawn_images).sum(1) / (seeds * (drawn_images @ sizes))
-    interval = percentile_interval(totals, seeds if seeds > 1 else len(sizes))
+    interval = interval_of(difference, arm.images, seed)
     p = mcnemar(control.majority, arm.majority)
     return Effect(name, float(difference.mean()), interval.low, interval.high, p)
+
+
+def interval_of(points: Floats, images: Sequence[str], seed: int = 0) -> Interval:
+    """95 % interval of a mean over seeds and images, which are drawn anew together.
+
+    Its tails are those of Student's t for as many seeds as there are (for as many images, with one seed), so that few
+    seeds do not look like certainty.
+
+    Args:
+        points: (S, N) points, or differences of points.
+        images: (N,) image of each question.
+        seed: of the draws.
+    """
+    seeds = len(points)
+    return percentile_interval(resampled_means(points, images, seed), seeds if seeds > 1 else len(set(images)))
+
+
+def resampled_means(points: Floats, images: Sequence[str], seed: int = 0) -> Floats:
+    """(R,) means of (S, N) points when seeds and whole images are drawn with replacement, together.
+
+    The same draws for all arms of an experiment, so that what is computed of several arms is paired.
+    """
+    _, cluster = np.unique(np.asarray(images), return_inverse=True)
+    sizes = np.bincount(cluster)
+    sums = np.zeros((len(points), len(sizes)))
+    np.add.at(sums.T, cluster, points.T)
+    drawn_seeds, drawn_images = _draws(len(points), len(sizes), seed, RESAMPLES)
+    return np.asarray(((drawn_seeds @ sums) * drawn_images).sum(1) / (len(points) * (drawn_images @ sizes)))
+
+
+@lru_cache(maxsize=4)
+def _draws(seeds: int, images: int, seed: int, resamples: int) -> tuple[Floats, Floats]:
+    """How often each seed (R, S) and each image (R, M) is drawn."""
+    rng = np.random.default_rng(seed)
+    drawn = (rng.multinomial(n, np.full(n, 1 / n), resamples).astype(float) for n in (seeds, images))
+    return next(drawn), next(drawn)
 
 
 def _percent(scores: Scores) -> int:
