@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -55,6 +55,57 @@ def list_(
 
 
 @cg.command()
+def suggest(
+    target: Annotated[str, typer.Option(metavar="SUBSET", help="Number, key or m/a/t.")],
+    settings: Annotated[
+        list[str] | None, typer.Argument(metavar="[data=… data.root=… …]", help="Data to choose from [the registry].")
+    ] = None,
+    registry: Annotated[
+        Path | None, typer.Option(metavar="FILE.yaml", help="Subsets of your own to add to the registry.")
+    ] = None,
+    studies: Annotated[
+        list[Path] | None, typer.Option("--from", metavar="FOLDER", help="Of a study that ran; repeatable.")
+    ] = None,
+    pick: Annotated[int, typer.Option(metavar="N", help="Subsets in a set, 2 or 3.")] = 2,
+    images: Annotated[int, typer.Option(min=1, metavar="N", help="Training images at most.")] = 3000,
+    top: Annotated[int, typer.Option(min=1, metavar="N", help="Suggestions to print.")] = 10,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Rank the subsets, and sets of them, that should help a target, with the evidence.
+
+    By shared elements, size, the published rows of Med-MAT, and what finished studies measured.
+    """
+    from lightning_app.tables import show, show_json
+    from medgraph.cg import suggest as advice
+    from medgraph.cg.finished import read_gains
+    from medgraph.cg.relations import subset_of
+    from medgraph.cg.suggested import table_of
+    from medgraph.config import ConfigError
+    from medgraph.data.registry import builtin, from_yaml
+    from medgraph.data.subsets import read_pool
+
+    with user_errors(ValueError):
+        capacity = None
+        if settings:
+            if registry is not None:
+                raise ConfigError(f"--registry {registry}: with data, subsets.yaml beside it says the same")
+            sources, rest = _sources(settings)
+            if rest:
+                raise ConfigError(f"{rest[0]}: nothing trains here; leave it out")
+            pool = read_pool(sources)
+            subsets, spec = pool.registry, subset_of(pool.registry, target)
+            capacity = {key: pool.capacity(key, spec.key) for key in pool.records}
+        else:
+            subsets = builtin() if registry is None else from_yaml(registry)
+            spec = subset_of(subsets, target)
+        found = advice.suggest(subsets, spec, capacity, read_gains(studies or ()), pick, images, top)
+    if as_json:
+        show_json(dataclasses.asdict(found))
+    else:
+        show(table_of(found))
+
+
+@cg.command()
 def plan(
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Where plan and runs go.")],
     settings: Annotated[
@@ -73,7 +124,9 @@ def plan(
     ] = None,
     seeds: Annotated[int, typer.Option(min=1, metavar="N", help="Of every arm.")] = 5,
     images: Annotated[int, typer.Option(min=1, metavar="N", help="Training images of an arm at most.")] = 3000,
-    limit: Annotated[int | None, typer.Option(min=1, metavar="N", help="Combinations of each direction, evenly from all.")] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Combinations of each direction, evenly from all.")
+    ] = None,
     backbone: Annotated[
         list[str] | None, typer.Option(metavar="NAME:KEY=VALUE,…", help="Repeat all with these overrides; repeatable.")
     ] = None,
@@ -89,9 +142,9 @@ def plan(
     from medgraph.cg.planned import table_of
 
     with user_errors(ValueError):
-        source, overrides = _source(settings)
+        sources, overrides = _sources(settings)
         made = make_plan(
-            [source],
+            sources,
             kinds=kind or ["combination"],  # type: ignore[arg-type]  # checked there
             targets=target or (),
             related=related or (),
@@ -125,11 +178,13 @@ def run(
         run_plan(folder, workers, Console())
 
 
-def _source(settings: list[str]) -> tuple[dict[str, str], list[str]]:
-    """``data=NAME data.KEY=VALUE`` as one source, and the other arguments."""
+def _sources(settings: list[str]) -> tuple[list[dict[str, Any]], list[str]]:
+    """``data=NAME data.KEY=VALUE`` as one source, ``data=mixture data.sources=[…]`` as several; the other arguments."""
+    import yaml  # type: ignore[import-untyped]
+
     from medgraph.config import ConfigError
 
-    source: dict[str, str] = {}
+    source: dict[str, Any] = {}
     rest = []
     for setting in settings:
         key, equals, value = setting.lstrip("-").partition("=")
@@ -143,7 +198,18 @@ def _source(settings: list[str]) -> tuple[dict[str, str], list[str]]:
             rest.append(setting)
     if "name" not in source:
         raise ConfigError("no data: add data=NAME data.root=PATH, e.g. data=phantom")
-    return source, rest
+    if source["name"] != "mixture":
+        return [source], rest
+    text = source.get("sources", "")
+    try:
+        listed = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"data.sources={text}: not valid YAML: {' '.join(str(error).split())}") from error
+    named = isinstance(listed, list) and all(isinstance(one, dict) and "name" in one for one in listed)
+    if not named or len(source) > 2 or any({"count", "splits"} & one.keys() for one in listed):
+        raise ConfigError(f"data=mixture data.sources={text}: expected a list of sources without count and splits, "
+                          "e.g. 'data.sources=[{name: medmat, root: PATH}, {name: masks, root: PATH, …}]'")  # fmt: skip
+    return listed, rest
 
 
 def _backbone(text: str) -> tuple[str, list[str]]:

@@ -18,6 +18,7 @@ from typing import Any
 
 from medgraph.cg.combinations import DIRECTIONS, Combination, Direction, enumerate_combinations
 from medgraph.cg.experiments import CONDITIONS, KINDS, PAPER_CONDITIONS, Arm, Designer, Experiment, Kind
+from medgraph.cg.relations import subset_of
 from medgraph.config import ConfigError, ExperimentConfig, StageConfig, SubsetsConfig, parse, to_dict
 from medgraph.data.subsets import Pool, read_pool
 from medgraph.models.build import assets_hash
@@ -172,12 +173,12 @@ def make_plan(
     if seeds < 1 or images < 1 or (limit is not None and limit < 1):
         raise ConfigError(f"seeds={seeds} images={images} limit={limit}: expected at least 1")
     pool = read_pool(sources)
-    keys = [_key_of(pool, target) for target in targets]
+    keys = [subset_of(pool.registry, target).key for target in targets]
     designer = Designer(pool, images)
     if related:
         if len(keys) != 1:
             raise ConfigError(f"related={','.join(related)}: name one target to combine them for")
-        chosen = tuple(_key_of(pool, key) for key in related)
+        chosen = tuple(subset_of(pool.registry, key).key for key in related)
         experiments, notes = [designer.recombine(keys[0], chosen, conditions=conditions)], list[str]()
     else:
         experiments, notes = _design(designer, kinds, keys, directions, conditions, limit)
@@ -310,16 +311,6 @@ def _fingerprint(pool: Pool) -> str:
         for record in records:
             digest.update(f"{key}\t{record.id}\t{record.image}\t{record.question}\t{record.answer}\n".encode())
     return digest.hexdigest()[:16]
-
-
-def _key_of(pool: Pool, name: str) -> str:
-    """Key of a subset given by key, number or triplet."""
-    if name in pool.records:
-        return name
-    try:
-        return pool.registry[name].key
-    except (KeyError, ValueError) as error:
-        raise ConfigError(f"subset {name!r}: {error.args[0]}; there are {', '.join(pool.records)}") from error
 
 
 def _known(what: str, given: Sequence[str], known: Sequence[str]) -> None:

@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from itertools import combinations
+
+from medgraph.config import ConfigError
+from medgraph.config.errors import suggest
 from medgraph.data.records import ELEMENTS
 from medgraph.data.registry import Registry, SubsetSpec
+
+PARTS = (*((name,) for name in ELEMENTS), *combinations(ELEMENTS, 2))
+"""Elements and pairs of elements."""
 
 
 class Relations:
@@ -57,15 +65,29 @@ class Relations:
         task = {"task"} if spec.tags & self.target.tags else set()
         return (self.shared(spec) - {"task"}) | task
 
-    def coverage(self, keys: list[str]) -> dict[str, bool]:
+    def coverage(self, keys: Collection[str], *, widest: bool = False) -> dict[str, bool]:
         """Which atoms and pairs of atoms of the target some subsets contain.
 
         Args:
             keys: subsets that train.
+            widest: see `widest`; otherwise in the fine view.
 
         Returns:
             By name: modality, area, task, modality+area, modality+task, area+task.
         """
-        shared = [self.shared(spec) for spec in self.pool if spec.key in keys]
-        wanted = [*((name,) for name in ELEMENTS), *((a, b) for i, a in enumerate(ELEMENTS) for b in ELEMENTS[i + 1 :])]
-        return {"+".join(part): any(set(part) <= found for found in shared) for part in wanted}
+        view = self.widest if widest else self.shared
+        shared = [view(spec) for spec in self.pool if spec.key in keys]
+        return {"+".join(part): any(set(part) <= found for found in shared) for part in PARTS}
+
+
+def subset_of(registry: Registry, name: str) -> SubsetSpec:
+    """Look a subset up by key, number or triplet.
+
+    Raises:
+        ConfigError: if there is none, or a triplet belongs to several.
+    """
+    known = {spec.key: spec for spec in registry}
+    try:
+        return known.get(name) or registry[name]
+    except (KeyError, ValueError) as error:
+        raise ConfigError(f"subset {name!r}: {error.args[0]}{suggest(name, known)}") from error
