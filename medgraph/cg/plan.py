@@ -10,7 +10,7 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from itertools import product
 from pathlib import Path
@@ -71,6 +71,7 @@ class Plan:
         runs: by key, each once.
         cells: key of the run of (experiment, backbone, arm, seed), joined by tabs.
         notes: experiments that could not be designed, and why.
+        triplets: modality/area/task of every subset of the pool, by key.
     """
 
     sources: tuple[Mapping[str, Any], ...]
@@ -81,6 +82,7 @@ class Plan:
     runs: Mapping[str, PlannedRun]
     cells: Mapping[str, str]
     notes: tuple[str, ...] = ()
+    triplets: Mapping[str, str] = field(default_factory=dict)
 
     def run_of(self, experiment: Experiment, backbone: str, arm: str, seed: int) -> PlannedRun:
         """The run behind one cell."""
@@ -205,7 +207,10 @@ def make_plan(
                 key = _key(sources, data, run, config)
                 runs[key] = dataclasses.replace(run, key=key)
                 cells["\t".join((experiment.name, backbone, arm.name, str(seed)))] = key
-    return Plan(tuple(sources), data, tuple(experiments), tuple(range(seeds)), named, runs, cells, tuple(notes))
+    triplets = {spec.key: str(spec.triplet) for spec in pool.registry}
+    return Plan(
+        tuple(sources), data, tuple(experiments), tuple(range(seeds)), named, runs, cells, tuple(notes), triplets
+    )
 
 
 def base_config() -> ExperimentConfig:
@@ -243,7 +248,8 @@ def _design(
         found = [c for c in enumerate_combinations(registry, directions or DIRECTIONS)
                  if registry[c.target].key in wanted]  # fmt: skip
         if limit is not None:
-            found = [c for direction in DIRECTIONS for c in _evenly([c for c in found if c.direction == direction], limit)]
+            alike = [[c for c in found if c.direction == direction] for direction in DIRECTIONS]
+            found = [combination for group in alike for combination in _evenly(group, limit)]
         makers += [(registry[c.target].key, partial(designer.combination, c, conditions)) for c in found]
     single: dict[str, Callable[[str], Experiment]] = {
         "break": designer.break_up,
