@@ -166,16 +166,45 @@ def run(
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Of a plan.")],
     workers: Annotated[int, typer.Option(min=1, metavar="N", help="Runs at a time.")] = 1,
 ) -> None:
-    """Run what a plan lists and is not done; any number of processes may share the folder.
+    """Run what a plan lists and is not done, then write the report; any number of processes may share the folder.
 
     Interrupted runs continue, those of a killed process are taken up by the others.
     """
     from rich.console import Console
 
     from medgraph.cg.execute import run_plan
+    from medgraph.report.cg_page import write_cg_report
+    from medgraph.report.cg_study import CgStudy
 
     with user_errors(ValueError):
         run_plan(folder, workers, Console())
+        page = write_cg_report(CgStudy.read(folder)).page
+    typer.echo(page)
+
+
+@cg.command()
+def report(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Of a plan.")],
+    scoring: Annotated[
+        str, typer.Option(metavar="NAME", help="likelihood: the most likely of the known answers; or generated.")
+    ] = "likelihood",
+    as_json: Annotated[bool, typer.Option("--json", help="Print all numbers instead.")] = False,
+) -> None:
+    """Judge what has finished of a plan: verdicts, tables and figures.
+
+    Writes report.html, tables/ and summary.json into the folder, at any time, also while it runs.
+    """
+    from lightning_app.tables import show, show_json
+    from medgraph.report.cg_page import terminal, write_cg_report
+    from medgraph.report.cg_study import CgStudy
+
+    with user_errors(ValueError):
+        written = write_cg_report(CgStudy.read(folder, scoring))  # type: ignore[arg-type]  # checked there
+    if as_json:
+        show_json(written.summary)
+    else:
+        show(terminal(written))
+        typer.echo(written.page)
 
 
 def _sources(settings: list[str]) -> tuple[list[dict[str, Any]], list[str]]:

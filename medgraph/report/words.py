@@ -21,6 +21,7 @@ _CONTROLS = {
     "always_yes": "always yes",
     "vocabulary": "all training answers",
 }
+_ARMS = {"zero_shot": "zero-shot", "baseline_plus": "Baseline+", "label_shuffled": "labels shuffled"}
 
 
 class HasEnds(Protocol):
@@ -43,6 +44,11 @@ def split_name(split: str) -> str:
 def control_name(control: str) -> str:
     """Name of a control as a reader would call it."""
     return _CONTROLS.get(control, control.replace("_", " "))
+
+
+def arm_name(arm: str) -> str:
+    """Name of an arm of a laboratory experiment as a reader would call it."""
+    return _ARMS.get(arm, arm.replace("_", " "))
 
 
 def percent(share: float, digits: int = 1) -> str:
