@@ -81,7 +81,7 @@ def join(padded: Sequence[Tensor], layouts: Sequence[Layout]) -> Tensor:
 
 def split(row: Tensor, layouts: Sequence[Layout]) -> list[Tensor]:
     """(N, …) to tensors (B, T, …), zero at padding."""
-    parts = row.split([len(layout.real) for layout in layouts])
+    parts = row.split([len(layout.real) for layout in layouts]) if len(layouts) > 1 else [row]
     return [layout.put(part) for layout, part in zip(layouts, parts, strict=True)]
 
 
@@ -104,7 +104,7 @@ def packed_hidden_states(decoder: nn.Module, embeds: Sequence[Tensor], layouts: 
             use_cache=False,
             packed=packed,
         ).last_hidden_state
-    return split(hidden[0], layouts)
+    return split(hidden.squeeze(0), layouts)
 
 
 def grouped_attention(
@@ -128,7 +128,7 @@ def grouped_attention(
         (1, N, H, D / H), and None.
     """
     del attention_mask
-    row = tuple(x[0].transpose(0, 1) for x in (query, key, value))
+    row = tuple(x.squeeze(0).transpose(0, 1) for x in (query, key, value))
     dtype = varlen_dtype(query, value, dropout)
     if dtype is not None:
         q, k, v = (x.to(dtype) for x in row)
