@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from medgraph.config.errors import ConfigError, suggest
-from medgraph.config.schema import MODELS, ExperimentConfig, ModelConfig
+from medgraph.config.schema import MODELS, ModelConfig
 from medgraph.config.sources import DATA, DataConfig
 
 
@@ -79,7 +79,7 @@ def head_config(name: str, **options: Any) -> Any:
     return cls(**options)
 
 
-def choose(config: ExperimentConfig, group: str, name: str) -> None:
+def choose(config: Any, group: str, name: str) -> None:
     """Replace a group by the named choice with its own defaults; choosing what is there already changes nothing.
 
     What all data sources have in common (`fraction`, `extended`, `seed`) describes the study, not the source, and is

@@ -11,7 +11,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from medgraph.config.schema import STAGES, ExperimentConfig
+from medgraph.config.schema import STAGES
 
 
 def to_dict(config: Any) -> dict[str, Any]:
@@ -19,7 +19,7 @@ def to_dict(config: Any) -> dict[str, Any]:
     return dataclasses.asdict(config)
 
 
-def to_yaml(config: ExperimentConfig) -> str:
+def to_yaml(config: Any) -> str:
     """YAML text that `parse` reads back with ``config=``."""
     return OmegaConf.to_yaml(OmegaConf.create(to_dict(config)))
 
@@ -34,7 +34,7 @@ def identity(content: Mapping[str, Any]) -> dict[str, Any]:
     """
     trainer = content["trainer"]
     devices = 1 if trainer["devices"] == "auto" else trainer["devices"] * trainer["num_nodes"]
-    sizes = {name: content[name]["batch_size"] for name in STAGES}
+    sizes = {name: content[name]["batch_size"] for name in STAGES if name in content}
     stages = {name: {**content[name], "batch_size": size and size * devices} for name, size in sizes.items()}
     return {
         **{key: value for key, value in content.items() if key != "run"},
@@ -44,11 +44,11 @@ def identity(content: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def config_hash(config: ExperimentConfig) -> str:
+def config_hash(config: Any) -> str:
     """8 hex digits that identify what is computed."""
     return hashlib.sha256(json.dumps(identity(to_dict(config)), sort_keys=True).encode()).hexdigest()[:8]
 
 
-def run_dir(config: ExperimentConfig) -> Path:
+def run_dir(config: Any) -> Path:
     """Stable folder of a run: ``<run.root>/<name>/<run.name or the configuration's hash>``."""
     return Path(config.run.root) / config.name / (config.run.name or config_hash(config))

@@ -10,9 +10,9 @@ import copy
 import dataclasses
 import types
 import typing
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin
+from typing import Any, Literal, TypeVar, get_args, get_origin
 
 import yaml  # type: ignore[import-untyped]
 from omegaconf import OmegaConf
@@ -20,12 +20,13 @@ from omegaconf.errors import OmegaConfBaseException
 
 from medgraph.config.choices import CHOICES, choose
 from medgraph.config.errors import ConfigError, suggest
-from medgraph.config.schema import ExperimentConfig
 from medgraph.config.sources import DATA
 from medgraph.config.validation import validate
 
+C = TypeVar("C")
 
-def parse(default: ExperimentConfig, argv: Sequence[str] = ()) -> ExperimentConfig:
+
+def parse(default: C, argv: Sequence[str] = (), check: Callable[[Any], None] = validate) -> C:
     """Lay YAML files and command line arguments over an experiment's defaults.
 
     Files come first, then arguments, each in order; the last value of a key wins. Within each of them the choices
@@ -34,6 +35,7 @@ def parse(default: ExperimentConfig, argv: Sequence[str] = ()) -> ExperimentConf
     Args:
         default: the experiment's configuration; not changed.
         argv: ``key=value`` or ``--key=value``; ``config=file.yaml`` names a file.
+        check: refuses what types cannot; of an `ExperimentConfig` by default.
 
     Returns:
         A new, validated configuration of plain dataclasses.
@@ -51,13 +53,13 @@ def parse(default: ExperimentConfig, argv: Sequence[str] = ()) -> ExperimentConf
     layers = [_read_file(value) for key, value in pairs if key == "config"]
     layers.append([setting for key, value in pairs if key != "config" for setting in _argument(key, value)])
     for layer in layers:
+        choices = [setting for setting in layer if setting.group and hasattr(config, setting.group)]
+        for setting in choices:
+            choose(config, setting.group, str(setting.value))
         for setting in layer:
-            if setting.group:
-                choose(config, setting.group, str(setting.value))
-        for setting in layer:
-            if not setting.group:
+            if setting not in choices:
                 assign(config, setting)
-    validate(config)
+    check(config)
     return config
 
 
@@ -227,7 +229,7 @@ def _keys_by_choice(config: Any) -> dict[str, str]:
     kinds += [("alignment", name, head_options(name)) for name in HEADS]
     keys: dict[str, str] = {}
     for group, name, cls in kinds:
-        for field in dataclasses.fields(cls):
+        for field in dataclasses.fields(cls) if hasattr(config, group) else ():
             if f"{group}.{field.name}" not in current:
                 keys.setdefault(f"{group}.{field.name}", f"{group}={name}")
     return keys

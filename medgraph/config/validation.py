@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,12 +13,15 @@ from typing import TYPE_CHECKING, Any
 from medgraph.config.errors import ConfigError
 from medgraph.config.presets import vision_source
 from medgraph.config.schema import STAGES, VIEWS, ExperimentConfig, ModelConfig
-from medgraph.config.sources import SPLITS, FilesConfig, MixtureConfig, SubsetsConfig
+from medgraph.config.sources import SPLITS, DataConfig, FilesConfig, MixtureConfig, SubsetsConfig
 
 if TYPE_CHECKING:
     from medgraph.alignment.head import AlignmentHead
 
-_RANGES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
+Range = tuple[str, Callable[[Any], bool], str]
+"""Expectation, test, and the patterns of the keys it is for; None is always allowed."""
+
+RANGES: tuple[Range, ...] = (
     (
         "at least 1",
         lambda value: value >= 1,
@@ -64,7 +67,7 @@ _RANGES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
         "trainer.devices",
     ),
 )
-"""Expectation, test, and the patterns of the keys it is for; None is always allowed."""
+"""Of an `ExperimentConfig`."""
 
 _PARTS = ("vision", "projector", "llm")
 ANSWERED = SPLITS[2:]
@@ -77,24 +80,8 @@ def validate(config: ExperimentConfig) -> None:
     Raises:
         ConfigError: naming the key, the value and what is accepted.
     """
-    _check_ranges("", config)
-    if isinstance(config.data, FilesConfig):
-        check_root(config.data)
-    if isinstance(config.data, MixtureConfig):
-        from medgraph.config.mixture import mixture_parts  # needs the parser, which needs this module
-
-        mixture_parts(config.data)
-    if isinstance(config.data, SubsetsConfig):
-        from medgraph.config.mixture import nested_source
-
-        if not config.data.sources or not config.data.target:
-            raise ConfigError("data.sources and data.target: data=subsets needs both; medgraph cg plan writes them")
-        for number, source in enumerate(config.data.sources):
-            nested_source(source, f"data.sources[{number}]", config.data)
-    if config.data.augment:
-        from medgraph.data.augment import check_augmentations
-
-        check_augmentations(config.data.augment)
+    check_ranges(config, RANGES)
+    check_data(config.data)
     for name in STAGES:
         stage = getattr(config, name)
         if stage.steps is not None and stage.epochs is not None:
@@ -167,18 +154,53 @@ def _check_quantize(model: ModelConfig) -> None:
         raise ConfigError(f"model.quantize={model.quantize} is for a pretrained model.llm by hub name or local path")
 
 
-def _check_ranges(prefix: str, section: Any) -> None:
+def check_data(data: DataConfig) -> None:
+    """Check that a data source has what it needs.
+
+    Raises:
+        ConfigError: naming the key and the way out.
+    """
+    if isinstance(data, FilesConfig):
+        check_root(data)
+    if isinstance(data, MixtureConfig):
+        from medgraph.config.mixture import mixture_parts  # needs the parser, which needs this module
+
+        mixture_parts(data)
+    if isinstance(data, SubsetsConfig):
+        from medgraph.config.mixture import nested_source
+
+        if not data.sources or not data.target:
+            raise ConfigError("data.sources and data.target: data=subsets needs both; medgraph cg plan writes them")
+        for number, source in enumerate(data.sources):
+            nested_source(source, f"data.sources[{number}]", data)
+    if data.augment:
+        from medgraph.data.augment import check_augmentations
+
+        check_augmentations(data.augment)
+
+
+def check_ranges(section: Any, ranges: Sequence[Range], prefix: str = "") -> None:
+    """Check the values of a configuration, groups included.
+
+    Args:
+        section: a dataclass.
+        ranges: what is expected of which keys.
+        prefix: dotted key of the section, with a dot behind it.
+
+    Raises:
+        ConfigError: naming the key, the value and what is accepted.
+    """
     for name, value in vars(section).items():
         if dataclasses.is_dataclass(value):
-            _check_ranges(f"{prefix}{name}.", value)
+            check_ranges(value, ranges, f"{prefix}{name}.")
         else:
-            _check_range(f"{prefix}{name}", value)
+            _check_range(f"{prefix}{name}", value, ranges)
 
 
-def _check_range(key: str, value: Any) -> None:
+def _check_range(key: str, value: Any, ranges: Sequence[Range]) -> None:
     if isinstance(value, float) and not math.isfinite(value):
         raise ConfigError(f"{key}={value}: expected a finite number")
-    for expected, accepts, patterns in _RANGES:
+    for expected, accepts, patterns in ranges:
         if any(fnmatch(key, pattern) for pattern in patterns.split()) and value is not None and not accepts(value):
             raise ConfigError(f"{key}={value}: expected {expected}")
 

@@ -89,17 +89,7 @@ def build_model(config: ModelConfig, texts: Iterable[str], tokenizer: Any = None
         with _names("model.vlm", config.vlm):
             whole = load_whole(config.vlm, random, config.image_size)
         return _choose(whole, config).eval()
-    connector = Connector(config.connector, config.pool)
-    if config.vision == "tiny":
-        tower = tiny_vision()
-        if not random:
-            _load(tower, assets() / "vision.safetensors")
-        vision = VisionTower(tower, config.vision_layer, (0.5,) * 3, (0.25,) * 3, connector)
-    elif config.vision == "small":
-        vision = VisionTower(small_vision(), config.vision_layer, (0.5,) * 3, (0.25,) * 3, connector)
-    else:
-        with _names("model.vision", config.vision):
-            vision = load_vision(vision_source(config.vision), config.vision_layer, random, connector)
+    vision = build_vision(config)
     if config.llm == "tiny":
         llm, tokenizer = _tiny_language(texts, random, tokenizer)
     elif config.llm == "small":
@@ -112,6 +102,24 @@ def build_model(config: ModelConfig, texts: Iterable[str], tokenizer: Any = None
     fit_to_table(tokenizer, rows)
     projector = build_projector(config.projector, vision.width, width, config.queries)
     return _choose(MedVLM(vision, projector, llm, tokenizer), config).eval()
+
+
+def build_vision(config: ModelConfig) -> VisionTower:
+    """Build the vision tower of a configuration, in float32 on the CPU.
+
+    Raises:
+        ConfigError: if there is no such tower.
+    """
+    random, connector = config.weights == "random", Connector(config.connector, config.pool)
+    if config.vision == "tiny":
+        tower = tiny_vision()
+        if not random:
+            _load(tower, assets() / "vision.safetensors")
+        return VisionTower(tower, config.vision_layer, (0.5,) * 3, (0.25,) * 3, connector)
+    if config.vision == "small":
+        return VisionTower(small_vision(), config.vision_layer, (0.5,) * 3, (0.25,) * 3, connector)
+    with _names("model.vision", config.vision):
+        return load_vision(vision_source(config.vision), config.vision_layer, random, connector)
 
 
 def _choose(vlm: MedVLM, config: ModelConfig) -> MedVLM:

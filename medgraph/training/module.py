@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import lightning as L
@@ -26,6 +25,7 @@ from medgraph.models.medvlm import MedVLM
 from medgraph.models.text_nodes import read_batch
 from medgraph.training.later import Later
 from medgraph.training.matches import Matches
+from medgraph.training.optimizer import cosine_adamw
 from medgraph.training.ranks import gather, mean_over_ranks, mean_weights
 from medgraph.training.strategies import hand_back, light_copy, name_parameters, shard
 from medgraph.training.weights import check_names, without_frozen
@@ -102,7 +102,9 @@ class StageModule(L.LightningModule):
     def on_train_batch_start(self, batch: ConversationBatch, batch_idx: int) -> None:
         """Let dropout depend on seed, batch and rank alone, and log under the true step."""
         drawn = (self.seed, trained_batches(self.trainer), rank_and_ranks()[0])
-        torch.manual_seed(int(np.random.SeedSequence(drawn).generate_state(1)[0]))
+        # torch.manual_seed formats a stack for each kind of device that is not there, a millisecond in all
+        source = torch.default_generator if self.device.type == "cpu" else torch
+        source.manual_seed(int(np.random.SeedSequence(drawn).generate_state(1)[0]))
         # Lightning's own count is one too high after resuming behind a validation
         self.trainer.fit_loop.epoch_loop._batches_that_stepped = self.global_step
 
@@ -194,30 +196,12 @@ class StageModule(L.LightningModule):
             self.log("val/accuracy", sum(scores.values()) / len(scores), prog_bar=True, batch_size=1)
 
     def configure_optimizers(self) -> Any:
-        """AdamW with decay on matrices only; linear warm-up and cosine decay to zero over the stage."""
+        """See `medgraph.training.optimizer.cosine_adamw`."""
         assert self.stage.lr is not None
         if self.head is not None:
             self.head.float()  # its mathematics is, also where bf16-true has made a half of everything
         trained = [p for p in self.parameters() if p.requires_grad]
-        groups = [
-            {"params": [p for p in trained if p.ndim >= 2], "weight_decay": self.stage.weight_decay},
-            {"params": [p for p in trained if p.ndim < 2], "weight_decay": 0.0},
-        ]
-        optimizer = torch.optim.AdamW(
-            [group for group in groups if group["params"]],
-            lr=self.stage.lr,
-            fused=trained[0].device.type in ("cpu", "cuda"),
-        )
-        optimizer._step_supports_amp_scaling = False  # Lightning unscales, then clips
-        warmup = max(1, round(self.stage.warmup * self.steps))
-
-        def factor(step: int) -> float:
-            if step < warmup:
-                return (step + 1) / warmup
-            return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warmup) / max(1, self.steps - warmup))))
-
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        return cosine_adamw(trained, self.stage.lr, self.stage.weight_decay, self.stage.warmup, self.steps)
 
     def configure_gradient_clipping(
         self, optimizer: Any, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None

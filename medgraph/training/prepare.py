@@ -83,7 +83,8 @@ def complete(config: ExperimentConfig, alignment: AlignmentHead | None = None) -
         if not any(getattr(config, name).alpha for name in STAGES):
             raise ConfigError("alignment: the head has no effect while every alpha is 0; set stage2.alpha=1")
         config = dataclasses.replace(config, alignment=_describe(alignment))
-    options = dataclasses.replace(config.trainer, precision=precision(config), devices=count_devices(config.trainer))
+    options = config.trainer
+    options = dataclasses.replace(options, precision=precision(options), devices=count_devices(options))
     return dataclasses.replace(config, trainer=options)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -27,6 +28,14 @@ BATCH = 64
 
 
 Retrieval = dict[str, dict[str, Estimate]]
+
+
+class LabelledImage(NamedTuple):
+    """An image with the number of its class, and what must not be split (patient, source)."""
+
+    image: str
+    label: int
+    group: str
 
 
 def probe_model(model: str, overrides: Sequence[str] = ()) -> tuple[tuple[ProbeResult, ProbeResult], Retrieval | None]:
@@ -65,8 +74,8 @@ def image_features(tower: VisionTower, load: Callable[[str], Image], images: Seq
     """(N, D) features of images: the mean over the patches of the hidden state that the tower is used at."""
     made = []
     for start in range(0, len(images), BATCH):
-        batch = stack_images([load(image) for image in images[start : start + BATCH]])
-        made.append(tower(batch).float().mean(1).numpy())
+        batch = stack_images([load(image) for image in images[start : start + BATCH]]).to(tower.mean.device)
+        made.append(tower(batch).float().mean(1).cpu().numpy())
     return np.concatenate(made).astype(np.float64)
 
 
@@ -81,22 +90,32 @@ def probe_tower(
         ConfigError: if a split has no labelled image left.
     """
     load = ImageCache(corpus, tower.image_size)
+    train, validation, test = (
+        tower_features(tower, load, labelled_images(corpus, name)) for name in ("train", "val", "test")
+    )
+    return probe(train, validation, test, np.random.default_rng(seed), resamples)
+
+
+def labelled_images(corpus: Corpus, split: str) -> list[LabelledImage]:
+    """Images of a split with the class of their label; those whose class training lacks are left out.
+
+    Raises:
+        ConfigError: if none is left.
+    """
     classes: dict[tuple[str, str], int] = {}
     for record in corpus.splits["train"]:
         classes.setdefault((record.subset, record.label), len(classes))
-    splits = []
-    for name in ("train", "val", "test"):
-        records = [group[0] for group in conversations_in(corpus.splits[name])]
-        known = [record for record in records if record.label and (record.subset, record.label) in classes]
-        if not known:
-            raise ConfigError(
-                f"split {name} has no image with a label that training has; a probe needs train, val, test"
-            )
-        x = image_features(tower, load, [record.image for record in known])
-        y = np.array([classes[record.subset, record.label] for record in known])
-        splits.append(Features(x, y, [record.group for record in known]))
-    train, validation, test = splits
-    return probe(train, validation, test, np.random.default_rng(seed), resamples)
+    records = [group[0] for group in conversations_in(corpus.splits[split])]
+    known = [record for record in records if record.label and (record.subset, record.label) in classes]
+    if not known:
+        raise ConfigError(f"split {split} has no image with a label that training has; a probe needs train, val, test")
+    return [LabelledImage(record.image, classes[record.subset, record.label], record.group) for record in known]
+
+
+def tower_features(tower: VisionTower, load: Callable[[str], Image], images: Sequence[LabelledImage]) -> Features:
+    """Features and classes of images, see `image_features`."""
+    x = image_features(tower, load, [labelled.image for labelled in images])
+    return Features(x, np.array([labelled.label for labelled in images]), [labelled.group for labelled in images])
 
 
 @torch.no_grad()

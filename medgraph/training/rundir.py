@@ -11,7 +11,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from medgraph.config import ConfigError, ExperimentConfig, identity, to_dict, to_yaml
+from medgraph.config import ConfigError, identity, to_dict, to_yaml
 from medgraph.files import replacing
 from medgraph.training.environment import environment
 
@@ -49,7 +49,7 @@ def read_json(file: Path) -> dict[str, Any]:
     return dict(json.loads(file.read_text(encoding="utf-8"))) if file.exists() else {}
 
 
-def write_identity(config: ExperimentConfig, folder: Path) -> None:
+def write_identity(config: Any, folder: Path) -> None:
     """Save configuration and environment, or refuse to continue a run that computes something else.
 
     Other code is refused as long as the run is not finished. What ``run.force`` lets pass is kept as ``forced`` in

@@ -17,7 +17,7 @@ from rich.console import Console
 from safetensors.torch import load_file, save_file
 
 from medgraph.alignment.head import AlignmentHead
-from medgraph.config import STAGES, ConfigError, ExperimentConfig, StageConfig
+from medgraph.config import STAGES, ConfigError, ExperimentConfig, StageConfig, TrainerConfig
 from medgraph.data.collate import Tokens
 from medgraph.data.datamodule import CorpusDataModule
 from medgraph.data.loading import ImageCache, rank_and_ranks
@@ -141,7 +141,7 @@ def _fit(
     throughput = Throughput()
     progress = options.progress and console.is_terminal
     tensorboard = TensorBoardLogger(str(folder.parent / "tensorboard"), name="", version=name)
-    trainer = _trainer(
+    trainer = make_trainer(
         accelerator=options.accelerator, devices=options.devices, num_nodes=options.num_nodes,
         strategy=make_strategy(options, module.vlm), precision=options.precision, max_steps=module.steps, max_epochs=-1,
         accumulate_grad_batches=module.stage.accumulate, gradient_clip_val=module.stage.grad_clip or None,
@@ -162,16 +162,25 @@ def _fit(
         console.print(f"{name}: resuming from {checkpoint.name}")
     else:
         logger.forget_after(0)
+    fit(trainer, module, stage.data, checkpoint)
+    return throughput.state_dict()
+
+
+def fit(trainer: L.Trainer, module: L.LightningModule, data: L.LightningDataModule, checkpoint: Path | None) -> None:
+    """Train, from a checkpoint where there is one.
+
+    Raises:
+        KeyboardInterrupt: after Ctrl-C.
+    """
     try:
-        trainer.fit(module, datamodule=stage.data, ckpt_path=checkpoint, weights_only=True)
+        trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
     except SystemExit as error:
         if error.code == 1:  # how Lightning ends after Ctrl-C
             raise KeyboardInterrupt from error
         raise
-    return throughput.state_dict()
 
 
-def _trainer(**options: Any) -> L.Trainer:
+def make_trainer(**options: Any) -> L.Trainer:
     """Build Lightning's trainer; what it refuses is a mistake in the configuration."""
     try:
         return L.Trainer(**options)
@@ -179,11 +188,11 @@ def _trainer(**options: Any) -> L.Trainer:
         raise ConfigError(f"trainer: {error}") from error
 
 
-def precision(config: ExperimentConfig) -> Any:
+def precision(options: TrainerConfig) -> Any:
     """Lightning's name of the precision: bf16-mixed where a GPU has it, unless the user says otherwise."""
-    if config.trainer.precision != "auto":
-        return config.trainer.precision
-    return "bf16-mixed" if uses_gpu(config.trainer) and torch.cuda.is_bf16_supported() else "32-true"
+    if options.precision != "auto":
+        return options.precision
+    return "bf16-mixed" if uses_gpu(options) and torch.cuda.is_bf16_supported() else "32-true"
 
 
 def _save_compute(file: Path, stage: str, totals: dict[str, float]) -> None:
