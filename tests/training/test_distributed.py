@@ -178,6 +178,20 @@ def test_fsdp_on_two_ranks_is_one_process(one, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("strategy", [(), FSDP], ids=["ddp", "fsdp"])
+def test_adapters_on_two_ranks_are_those_of_one_process(tmp_path, strategy):
+    """Beside frozen weights, which are cut into the same shards, and with magnitudes (DoRA), which are vectors."""
+    pytest.importorskip("peft")
+    adapters = ("model.lora.rank=4", "model.lora.dora=true", "model.lora.parts=[vision,llm]")
+    assert on_ranks(lambda: train(small(tmp_path, "one", *adapters)), count=1) == [0]
+    assert on_ranks(lambda: train(small(tmp_path, "two", *HALF, *strategy, *adapters))) == [0, 0]
+    one, two = (tmp_path / "ranks" / name for name in ("one", "two"))
+    check(two, one, " ".join(("adapters", *strategy)))
+    names = load_file(two / "stage2" / "weights.safetensors")
+    assert all(".lora_" in name or name.startswith("projector.") for name in names)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("before", "after"),
     [
