@@ -12,7 +12,7 @@ from medgraph.evaluation.results import Results
 from medgraph.training.recipes import resolve
 
 FOLDER = Path(__file__).parents[1] / "experiments"
-STUDIES = ("ablations", "data_efficiency", "does_graph_alignment_help", "pretrain_tiny")
+STUDIES = ("ablations", "data_efficiency", "does_graph_alignment_help", "lvm_med", "pretrain_tiny")
 NAMES = sorted(file.stem for file in FOLDER.glob("*.py") if file.stem not in STUDIES)
 FAST = ("exgra_10pct",)
 RUNS = [name if name in FAST else pytest.param(name, marks=pytest.mark.slow) for name in NAMES]

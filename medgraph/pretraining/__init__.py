@@ -1,0 +1,1 @@
+"""Self-supervised pre-training of vision towers on images without labels: LVM-Med, and what it is compared with."""

@@ -1,0 +1,172 @@
+"""The configuration of a pre-training. A field's text is its documentation; a default lives here and nowhere else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Literal
+
+from medgraph.config import ConfigError, DataConfig, PhantomConfig, RunConfig, TrainerConfig
+from medgraph.config.presets import vision_source
+from medgraph.config.validation import RANGES, Range, check_data, check_ranges
+
+Method = Literal["lvm_med", "simclr", "byol", "vicreg"]
+
+
+@dataclass
+class ViewOptions:
+    """How the views of an image are drawn: two large crops, and small ones beside them."""
+
+    source: float = 1.5
+    """Side of the image that is cropped, in sides of a view."""
+    min_area: float = 0.4
+    """Smallest share of the image that a large crop covers; it is also the largest share of a small one."""
+    local_crops: int = 0
+    """Small crops an image, resized to the size of the large ones; each is matched to both of these."""
+    min_local_area: float = 0.1
+    """Smallest share of the image that a small crop covers."""
+    flip: float = 0.5
+    """Share of the views that are mirrored. Left becomes right."""
+    jitter: float = 0.4
+    """Largest change of brightness, contrast and saturation, as a share."""
+    blur: float = 0.5
+    """Share of the views that are blurred."""
+
+
+@dataclass
+class MatchingOptions:
+    """The graph matching of LVM-Med (arXiv:2306.11925). Defaults are the published ones."""
+
+    graph_size: int = 16
+    """Nodes of a graph; batches are cut into as many."""
+    k: int = 5
+    """Neighbours of a node, found within its own view."""
+    alpha: float = 0.8
+    """Weight of the global affinity; the rest is for the local one. 1: without it."""
+    local_grid: int = 7
+    """Feature maps are averaged down to so many cells a side before they are compared."""
+    local_pairs: int = 20
+    """Best pairs of cells that count in a local affinity (VICRegL's number; LVM-Med does not give its own)."""
+    message_passing: bool = True
+    """Let nodes see their neighbours through two GCN layers before they are compared."""
+    residual: bool = False
+    """Add what goes into these layers to what comes out."""
+    edge_weight: float = 1.0
+    """Weight of the second-order affinities between edges. 0: without them."""
+    temperature: float = 1.0
+    """Affinities are divided by it before noise is added."""
+    noise: float = 1.0
+    """Scale of the Gumbel noise on affinities of nodes and of edges. 0: none."""
+    num_samples: int = 1
+    """Draws of noise a step."""
+    gradient: Literal["imle", "closed_form", "blackbox"] = "imle"
+    """See `medgraph.alignment.matching_loss.MatchingLoss`."""
+    lam: float = 80.0
+    """Step towards the target matching in I-MLE, and divisor of the gradient."""
+
+
+@dataclass
+class BaselineOptions:
+    """SimCLR, BYOL and VICReg; each reads its own."""
+
+    temperature: float = 0.1
+    """Of SimCLR's softmax."""
+    momentum: float = 0.99
+    """Of BYOL's target network at the start; rises to 1 along a cosine."""
+    invariance: float = 25.0
+    """Weight of VICReg's distance between views."""
+    variance: float = 25.0
+    """Weight of VICReg's hinge on the standard deviation."""
+    covariance: float = 1.0
+    """Weight of VICReg's squared covariances."""
+
+
+@dataclass
+class PretrainConfig:
+    """A pre-training: images, tower, method, and the labels that probes are fitted to."""
+
+    name: str = "pretraining"
+    """Name of the study; the first folder under `run.root`."""
+    seed: int = 0
+    """Seed of initialisation, order, views and noise."""
+    run: RunConfig = field(default_factory=RunConfig)
+    data: DataConfig = field(default_factory=PhantomConfig)
+    """Any source: images of `train` and `task` without their labels; probes use the labels of train, val and test."""
+    images: str = ""
+    """Folder of images to pre-train on instead, no labels needed; its subfolders count as modalities."""
+    vision: str = "tiny"
+    """`tiny`, `small`, a short name, or a Hugging Face vision tower by hub name or path."""
+    weights: Literal["random", "pretrained"] = "random"
+    """What training starts from; `random` keeps the architecture only."""
+    method: Method = "lvm_med"
+    """Which loss; all others settings are the same for every method."""
+    steps: int = 1000
+    """Optimiser steps; 0 leaves the tower as it is."""
+    batch_size: int = 64
+    """Images a step; a multiple of `matching.graph_size` for LVM-Med."""
+    lr: float = 1e-3
+    """Peak learning rate of AdamW."""
+    warmup: float = 0.05
+    """Share of the steps with a linearly rising learning rate; cosine decay to 0 follows."""
+    weight_decay: float = 1e-4
+    """AdamW weight decay of matrices."""
+    grad_clip: float = 1.0
+    """Largest gradient norm; 0 switches clipping off."""
+    balance: float = 1.0
+    """0: images as often as they are there; 1: all modalities equally often; between: by counts to the power 1 - it."""
+    hidden: int = 512
+    """Width inside the projector."""
+    projection: int = 128
+    """Width behind the projector, where views are compared."""
+    views: ViewOptions = field(default_factory=ViewOptions)
+    matching: MatchingOptions = field(default_factory=MatchingOptions)
+    baselines: BaselineOptions = field(default_factory=BaselineOptions)
+    probe_every: int = 200
+    """Optimiser steps between probes on validation; 0: none before the end."""
+    probe_images: int = 1000
+    """Labelled training images that these probes are fitted to, at most."""
+    trainer: TrainerConfig = field(default_factory=TrainerConfig)
+
+
+UNUSED = ("devices", "num_nodes", "strategy", "sharded_checkpoints", "checkpointing", "compile")
+"""Options of the trainer that a pre-training, which runs on one device, does not have."""
+
+_RANGES: tuple[Range, ...] = (
+    ("0 or more", lambda value: value >= 0,
+     "steps probe_every weight_decay grad_clip views.local_crops matching.edge_weight matching.noise "
+     "baselines.invariance baselines.variance baselines.covariance"),
+    ("at least 1", lambda value: value >= 1,
+     "hidden projection probe_images views.source matching.k matching.local_grid matching.local_pairs "
+     "matching.num_samples"),
+    ("at least 2", lambda value: value >= 2, "batch_size matching.graph_size"),
+    ("a number above 0", lambda value: value > 0, "lr matching.temperature matching.lam baselines.temperature"),
+    ("a share in [0, 1)", lambda value: 0 <= value < 1, "warmup views.jitter baselines.momentum"),
+    ("a share in (0, 1]", lambda value: 0 < value <= 1, "views.min_area views.min_local_area"),
+    ("a number in [0, 1]", lambda value: 0 <= value <= 1, "balance matching.alpha views.flip views.blur"),
+)  # fmt: skip
+
+
+def check(config: PretrainConfig) -> None:
+    """Check ranges and combinations.
+
+    Raises:
+        ConfigError: naming the key, the value and what is accepted.
+    """
+    check_ranges(config, (*RANGES, *_RANGES))
+    check_data(config.data)
+    vision_source(config.vision)
+    if config.images and not Path(config.images).is_dir():
+        raise ConfigError(f"images={config.images}: no such folder")
+    if config.views.min_local_area > config.views.min_area:
+        raise ConfigError(f"views.min_local_area={config.views.min_local_area} is above "
+                          f"views.min_area={config.views.min_area}, the largest area of a small crop")  # fmt: skip
+    size = config.matching.graph_size
+    if config.method == "lvm_med" and config.batch_size % size:
+        raise ConfigError(f"batch_size={config.batch_size} cannot be cut into graphs of matching.graph_size={size}; "
+                          f"use batch_size={max(1, round(config.batch_size / size)) * size}")  # fmt: skip
+    defaults = TrainerConfig()
+    for option in fields(TrainerConfig):
+        value = getattr(config.trainer, option.name)
+        if option.name in UNUSED and value != getattr(defaults, option.name):
+            raise ConfigError(f"trainer.{option.name}={value}: a pre-training runs on one device and keeps "
+                              f"{option.name}={getattr(defaults, option.name)}")  # fmt: skip

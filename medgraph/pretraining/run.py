@@ -1,0 +1,145 @@
+"""A whole pre-training: images, tower, training, probes, report; resumable at every step.
+
+Run directory: ``config.yaml environment.json data.json metrics.jsonl metrics.csv pretraining/ encoder/ results.json
+report.html``. ``encoder/`` is what ``model.vision=…/encoder`` loads.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import lightning as L
+import torch
+from lightning.pytorch.callbacks import RichProgressBar
+from rich.console import Console
+
+from medgraph.config import ModelConfig, run_dir
+from medgraph.data import build_corpus
+from medgraph.data.cache import cache_folder, cache_images
+from medgraph.data.records import Corpus
+from medgraph.models.build import assets_hash, build_vision
+from medgraph.models.vision import VisionTower, load_vision
+from medgraph.pretraining.data import ViewDataModule, read_images
+from medgraph.pretraining.encoder import hugging_face_model, save_encoder
+from medgraph.pretraining.module import PretrainModule
+from medgraph.pretraining.options import PretrainConfig, check
+from medgraph.pretraining.probing import Probes
+from medgraph.pretraining.results import PretrainResults
+from medgraph.training.checkpoint import AtomicCheckpointIO, Checkpoints, newest_checkpoint, remove_checkpoints, step_of
+from medgraph.training.interrupts import Interrupts
+from medgraph.training.logging import MetricsLogger, quiet, write_csv
+from medgraph.training.representations import probe_tower
+from medgraph.training.rundir import claim, write_data_identity, write_identity
+from medgraph.training.spikes import SpikeGuard
+from medgraph.training.stages import fit, make_trainer, precision
+
+STAGE = "pretraining"
+
+
+@dataclass(frozen=True, slots=True)
+class PretrainOutcome:
+    """What a pre-training leaves behind.
+
+    Attributes:
+        folder: of the run.
+        encoder: for ``model.vision=ENCODER``.
+        results: probes on the test split.
+    """
+
+    folder: Path
+    encoder: Path
+    results: PretrainResults
+
+
+def pretrain(config: PretrainConfig, console: Console | None = None) -> PretrainOutcome:
+    """Pre-train a tower, probe it and report; the same call continues an interrupted run.
+
+    Args:
+        config: the pre-training.
+        console: where progress goes; default standard output.
+
+    Raises:
+        ConfigError: for a mistake in the configuration, or if the run directory belongs to another one or is in use.
+        DataError: for data that is missing or malformed.
+    """
+    from medgraph.pretraining.report import write_run_report
+
+    quiet()
+    check(config)
+    console = console or Console()
+    folder = run_dir(config)
+    encoder, finished = folder / "encoder", folder / "results.json"
+    torch.set_num_threads(config.trainer.threads)
+    with Interrupts() as interrupts, claim(folder):
+        write_identity(config, folder)
+        if finished.exists():
+            return PretrainOutcome(folder, encoder, PretrainResults.load(finished))
+        labelled = build_corpus(config.data)
+        images = read_images(Path(config.images)) if config.images else labelled
+        L.seed_everything(config.seed, workers=True, verbose=False)
+        model = ModelConfig(vision=config.vision, weights=config.weights, vision_layer=-1)
+        facts = {"fingerprint": f"{images.fingerprint()} {labelled.fingerprint()}", "weights": _weights(model)}
+        write_data_identity(folder, facts, config.run.force)
+        tower = build_vision(model)
+        hugging_face_model(tower)
+        console.print(f"[bold]{config.name}[/bold]  {folder}", soft_wrap=True)
+        if encoder.exists():
+            tower = load_vision(str(encoder), -1, random=False)
+        else:
+            torch.manual_seed(config.seed)  # whatever building the tower has drawn
+            start = time.perf_counter()
+            if config.steps:
+                _fit(tower, config, images, labelled, folder, console, interrupts)
+            save_encoder(tower, encoder)
+            console.print(f"{config.method}: {config.steps} steps in {time.perf_counter() - start:.0f} s")
+        remove_checkpoints(folder / STAGE)
+        results = PretrainResults.of(probe_tower(tower.eval(), labelled, config.seed))
+        write_csv(folder / "metrics.jsonl", folder / "metrics.csv")
+        report = write_run_report(folder, config, results)
+        results.save(finished)  # last: it marks the run as finished
+        console.print(f"report: {report}", soft_wrap=True)
+    return PretrainOutcome(folder, encoder, results)
+
+
+def _weights(model: ModelConfig) -> str | None:
+    """Hash of the packaged weights that training starts from, if it does."""
+    return assets_hash(model) if model.vision == "tiny" else None
+
+
+def _fit(
+    tower: VisionTower,
+    config: PretrainConfig,
+    images: Corpus,
+    labelled: Corpus,
+    folder: Path,
+    console: Console,
+    interrupts: Interrupts,
+) -> None:
+    if config.data.cache:
+        images = cache_images(images, round(config.views.source * tower.image_size), cache_folder(config.data.cache))
+    options, stage = config.trainer, folder / STAGE
+    stage.mkdir(exist_ok=True)
+    module = PretrainModule(tower, config)
+    data = ViewDataModule(
+        images, tower.image_size, config.views, config.batch_size, config.seed, config.balance, options.num_workers
+    )
+    logger = MetricsLogger(folder / "metrics.jsonl", STAGE, 0)
+    callbacks: list[L.Callback] = [Checkpoints(stage, options.checkpoint_every, interrupts), SpikeGuard(options.spike)]
+    if config.probe_every:
+        callbacks.append(Probes(labelled, tower.image_size, config.probe_every, config.probe_images, config.seed))
+    if progress := options.progress and console.is_terminal:
+        callbacks.append(RichProgressBar(refresh_rate=5, leave=True))
+    trainer = make_trainer(
+        accelerator=options.accelerator, devices=1, precision=precision(options), max_steps=config.steps,
+        max_epochs=-1, gradient_clip_val=config.grad_clip or None, logger=logger, log_every_n_steps=options.log_every,
+        use_distributed_sampler=False, enable_progress_bar=progress, enable_checkpointing=False,
+        plugins=[AtomicCheckpointIO()], enable_model_summary=False, default_root_dir=str(stage),
+        callbacks=callbacks,
+    )  # fmt: skip
+    checkpoint = newest_checkpoint(stage)
+    logger.forget_after(-1 if checkpoint is None else step_of(checkpoint))
+    if checkpoint is not None:
+        console.print(f"resuming from {checkpoint.name}")
+    fit(trainer, module, data, checkpoint)
