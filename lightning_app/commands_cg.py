@@ -21,6 +21,9 @@ def list_(
     direction: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Direction; repeatable.")] = None,
     registry: Annotated[Path | None, typer.Option(metavar="FILE.yaml", help="Subsets of your own to add.")] = None,
     paper: Annotated[bool, typer.Option(help="Only combinations that a published row can mean.")] = False,
+    detection: Annotated[
+        bool, typer.Option("--detection", help="Those with a detection or segmentation subset instead of the others.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """List the combinations of related subsets for every target, or for some.
@@ -40,7 +43,11 @@ def list_(
             targets = [subsets[name].no for name in target or ()]
         except KeyError as error:
             raise ConfigError(error.args[0]) from error
-        found = enumerate_combinations(subsets, direction or DIRECTIONS)  # type: ignore[arg-type]  # checked there
+        found = enumerate_combinations(
+            subsets,
+            direction or DIRECTIONS,  # type: ignore[arg-type]  # checked there
+            detection=detection,
+        )
     found = [
         combination
         for combination in found
@@ -133,8 +140,9 @@ def plan(
 ) -> None:
     """List every run of a study before anything trains, and save the list.
 
-    Kinds: combination, break, low_data, scale, multi_task. Conditions: zero_shot and baseline_plus, as in the paper,
-    alone, label_shuffled, only_modality, only_area, only_task, target, placebo; related is always there.
+    Kinds: combination, detection, break, overlap, low_data, scale, multi_task. Conditions: zero_shot and baseline_plus,
+    as in the paper, alone, label_shuffled, only_modality, only_area, only_task, target, placebo; related is always
+    there.
     """
     from lightning_app.tables import show
     from medgraph.cg.experiments import CONDITIONS, PAPER_CONDITIONS

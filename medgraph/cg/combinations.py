@@ -8,11 +8,12 @@ tag for each related subset and for the target.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import product
 from typing import Literal, get_args
 
+from medgraph.cg.relations import DET_TWIN, task_names
 from medgraph.data.records import MATTriplet
 from medgraph.data.registry import Registry, SubsetSpec
 from medgraph.data.vocabulary import TASK_PARENT
@@ -39,8 +40,8 @@ class Combination:
         target: number of the target subset.
         related: numbers of the related subsets, in the order of ``PATTERNS``.
         views: task tags under which the pattern holds, each ``first+second->target``, sorted.
-        coarse_leak: a related subset equals the target once tasks are replaced by their parents, so the target is an
-            unseen combination in the fine view only.
+        coarse_leak: a related subset equals the target once tasks are replaced by their parents, and detection by its
+            twin, so the target is an unseen combination in the fine view only.
         shared_sources: names of source data sets that a related subset and the target have in common.
     """
 
@@ -52,16 +53,23 @@ class Combination:
     shared_sources: tuple[str, ...]
 
 
-def enumerate_combinations(registry: Registry, directions: Iterable[Direction] = DIRECTIONS) -> list[Combination]:
+def enumerate_combinations(
+    registry: Registry, directions: Iterable[Direction] = DIRECTIONS, *, detection: bool = False
+) -> list[Combination]:
     """All combinations of the classification subsets of a registry, in a fixed order.
 
     Targets and siblings (subsets with the target's fine triplet) are never related subsets. Fixed directions skip
     targets whose modality and area occur with each other only; ``modality_area_pair`` takes those and no others, for
     target and second subset. ``three_source`` compares fine categories, the other directions every tag.
 
+    Detection and segmentation subsets join in pairs. For a classification target their tasks also go by their twins
+    (`medgraph.cg.relations.DET_TWIN`). A detection target has its task from subsets with boxes, whatever they find, and
+    may have any modality and area, and so may the second subset beside one with boxes.
+
     Args:
         registry: built-in or the user's own.
         directions: which to enumerate.
+        detection: the combinations with a detection or segmentation subset, instead of those without.
 
     Returns:
         Combinations by direction (as in ``DIRECTIONS``), target, related subsets.
@@ -72,17 +80,20 @@ def enumerate_combinations(registry: Registry, directions: Iterable[Direction] =
     wanted = tuple(directions)
     if unknown := set(wanted) - set(DIRECTIONS):
         raise ValueError(f"unknown direction {min(unknown)!r}; known: {', '.join(DIRECTIONS)}")
-    subsets = [spec for spec in registry if spec.kind == "cls"]
-    exclusive = exclusive_pairs(subsets)
+    classes = [spec for spec in registry if spec.kind == "cls"]
+    exclusive = exclusive_pairs(classes)
     sources = registry.shared_datasets()
-    return [
+    found = [
         combination
         for direction in DIRECTIONS
-        if direction in wanted
-        for target in subsets
-        if direction == "three_source" or (direction == "modality_area_pair") == (pair(target) in exclusive)
-        for combination in _of_target(direction, target, subsets, exclusive, sources)
+        if direction in wanted and not (detection and direction == "three_source")
+        for target in (registry if detection else classes)
+        if direction == "three_source"
+        or target.kind != "cls"
+        or (direction == "modality_area_pair") == (pair(target) in exclusive)
+        for combination in _of_target(direction, target, registry if detection else classes, exclusive, sources)
     ]
+    return [c for c in found if detection == _localises([registry[no] for no in (c.target, *c.related)])]
 
 
 def pair(spec: SubsetSpec) -> tuple[str, str]:
@@ -101,29 +112,32 @@ def exclusive_pairs(subsets: Iterable[SubsetSpec]) -> frozenset[tuple[str, str]]
 
 
 def coarse(triplet: MATTriplet) -> MATTriplet:
-    """The triplet with its task replaced by the parent category, where there is one."""
-    return MATTriplet(triplet.modality, triplet.area, TASK_PARENT.get(triplet.task, triplet.task))
+    """The triplet with its task replaced by its twin and by the parent category, where there are any."""
+    task = DET_TWIN.get(triplet.task, triplet.task)
+    return MATTriplet(triplet.modality, triplet.area, TASK_PARENT.get(task, task))
 
 
 def _of_target(
     direction: Direction,
     target: SubsetSpec,
-    subsets: Sequence[SubsetSpec],
+    subsets: Iterable[SubsetSpec],
     exclusive: frozenset[tuple[str, str]],
     sources: dict[frozenset[int], tuple[str, ...]],
 ) -> Iterator[Combination]:
     pool = [spec for spec in subsets if spec.triplet != target.triplet]
     views: dict[tuple[int, ...], set[str]] = defaultdict(set)
-    for task in [target.triplet.task] if direction == "three_source" else sorted(target.tags):
+    for task in _tags(direction, target, target):
         view = MATTriplet(*pair(target), task)
-        candidates = []
-        for place, pattern in enumerate(PATTERNS[direction]):
-            specs = [spec for spec in pool if pair(spec) in exclusive] if _exclusive(direction, place) else pool
-            candidates.append([(spec.no, tag) for spec in specs for tag in _tags(direction, spec)
-                               if MATTriplet(*pair(spec), tag).shared(view) == pattern])  # fmt: skip
+        candidates = [
+            [(spec, tag) for spec in pool for tag in _tags(direction, spec, target)
+             if MATTriplet(*pair(spec), tag).shared(view) == pattern]
+            for pattern in PATTERNS[direction]
+        ]  # fmt: skip
         for chosen in product(*candidates):
-            numbers = tuple(no for no, _ in chosen)
-            if len(set(numbers)) == len(numbers):
+            specs = [spec for spec, _ in chosen]
+            numbers = tuple(spec.no for spec in specs)
+            alone = pair(specs[1]) in exclusive or _localises([target, specs[0]])
+            if len(set(numbers)) == len(numbers) and (alone or direction != "modality_area_pair"):
                 views[numbers].add("+".join(tag for _, tag in chosen) + f"->{task}")
     by_number = {spec.no: spec for spec in pool}
     for related in sorted(views):
@@ -137,9 +151,12 @@ def _of_target(
         )
 
 
-def _exclusive(direction: Direction, place: int) -> bool:
-    return direction == "modality_area_pair" and place == 1
+def _localises(specs: Iterable[SubsetSpec]) -> bool:
+    return any(spec.kind != "cls" for spec in specs)
 
 
-def _tags(direction: Direction, spec: SubsetSpec) -> list[str]:
-    return [spec.triplet.task] if direction == "three_source" else sorted(spec.tags)
+def _tags(direction: Direction, spec: SubsetSpec, target: SubsetSpec) -> list[str]:
+    """Tasks that a subset goes by before a target."""
+    if direction == "three_source":
+        return [spec.triplet.task]
+    return sorted(task_names(spec, target))

@@ -19,7 +19,7 @@ from medgraph.data.plan import equal_counts
 from medgraph.data.records import ELEMENTS
 from medgraph.data.subsets import Pool
 
-Kind = Literal["combination", "break", "low_data", "scale", "multi_task"]
+Kind = Literal["combination", "detection", "break", "overlap", "low_data", "scale", "multi_task"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 CONDITIONS = (
     "zero_shot", "baseline_plus", "related", "alone", "label_shuffled", "only_modality", "only_area", "only_task",
@@ -30,6 +30,10 @@ PAPER_CONDITIONS = ("zero_shot", "baseline_plus", "related")
 """The columns of Med-MAT's Table 3."""
 TARGET_IMAGES = (0, 20, 50, 100, 200, 500, 1000, 2000)
 """Images of the target that low-data arms add (Med-MAT, Fig. 6: 0 to 2,000)."""
+LOCALISING_IMAGES = 100
+"""Images of a detection target on top of others (Med-MAT, Table 5, which does not say how many)."""
+OVERLAPS = ("zero_overlap", "one_shared", "two_shared", "three_shared")
+"""Arms by how many elements a subset shares with the target."""
 RELATED_IMAGES = (0, 50, 100, 250, 500, 1000, 2000, 3000)
 """Images of related subsets that scale arms train on (Med-MAT, Fig. 5: 0 to 3,000)."""
 
@@ -113,6 +117,11 @@ def _some(subsets: Sequence[str], count: int, images: int, capacity: Mapping[str
     return shuffled[:count]
 
 
+def _flags(combination: Combination) -> list[str]:
+    leaks = ["a related subset equals the target at the parent level"] if combination.coarse_leak else []
+    return [*leaks, *(f"a related subset shares {name} with the target" for name in combination.shared_sources)]
+
+
 class Designer:
     """Designs experiments on a pool.
 
@@ -138,17 +147,31 @@ class Designer:
         a control that is smaller still does not exist. The target's own arm, the upper bound, has what there is. The
         placebo is as many unrelated subsets as there are related ones; whatever is said in its favour is chance.
         """
-        registry = self.pool.registry
-        flags = [f"a related subset shares {name} with the target" for name in combination.shared_sources]
-        if combination.coarse_leak:
-            flags.insert(0, "a related subset equals the target at the parent level")
-        return self.recombine(
-            registry[combination.target].key,
-            tuple(registry[no].key for no in combination.related),
-            combination.direction,
-            conditions,
-            flags,
-        )
+        target, related = self._keys(combination)
+        return self.recombine(target, related, combination.direction, conditions, _flags(combination))
+
+    def detection(self, combination: Combination, conditions: Sequence[str] = PAPER_CONDITIONS) -> Experiment:
+        """Classification and detection across each other (Med-MAT, Tables 5, 13 and 14).
+
+        A classification target is an experiment like any other. A model has to see some boxes on images like those of a
+        detection target to place any, so all arms have `LOCALISING_IMAGES` of the target itself on top.
+        """
+        target, related = self._keys(combination)
+        relations, capacity = self._relations(target), self.capacity(target)
+        if relations.target.kind == "cls":
+            return self.combination(combination, conditions)
+        bases = {"related": related, "unrelated": tuple(relations.unrelated())}
+        there = {name: sum(capacity[key] for key in keys) for name, keys in bases.items()}
+        own = min(LOCALISING_IMAGES, capacity[target])
+        if not there["related"] or not own:
+            raise ConfigError(f"{target}: {own} images of its own and {there['related']} related ones; both are needed")
+        images = min(self.images, *(n for n in there.values() if n))
+        arms = [Arm(f"{name} + {own} target", keys, images, name == "unrelated", target_images=own)
+                for name, keys in bases.items() if there[name]]  # fmt: skip
+        arms += [Arm(f"{own} target", target_images=own)]
+        missing = [] if there["unrelated"] else ["no arm unrelated: no images"]
+        return Experiment("detection", target, (Arm("zero_shot"), *arms), related, combination.direction,
+                          (*_flags(combination), *missing))  # fmt: skip
 
     def recombine(
         self, target: str, related: tuple[str, ...], direction: str = "chosen",
@@ -199,7 +222,7 @@ class Designer:
         if "all_related" not in kept:
             raise ConfigError(f"{target}: no related subset has training images, so nothing can be broken")
         images = min(self.images, *(there[name] for name in kept))
-        arms = [Arm(name, tuple(keys), images) for name, keys in kept.items()]
+        arms = [Arm("zero_shot"), *(Arm(name, tuple(keys), images) for name, keys in kept.items())]
         for element in ELEMENTS:
             drop = len(everything) - len(groups[f"without_{element}"])
             smallest = sum(sorted(capacity[key] for key in everything)[: len(everything) - drop])
@@ -208,6 +231,26 @@ class Designer:
         missing = tuple(f"no arm {name}: no images" for name in groups if name not in kept)
         smaller = (f"all arms have {images} images, as many as the smallest",) if images < self.images else ()
         return Experiment("break", target, tuple(arms), flags=(*missing, *smaller))
+
+    def overlap(self, target: str) -> Experiment:
+        """Subsets that share nothing, one, two or all elements with the target, by every name of a task.
+
+        The arm without any is the zero-overlap split of CrossMed (arXiv:2511.11034); all three elements are shared
+        by subsets that equal the target at the parent level.
+        """
+        relations, capacity = self._relations(target), self.capacity(target)
+        groups: dict[str, list[str]] = {name: [] for name in OVERLAPS}
+        for spec in relations.pool:
+            groups[OVERLAPS[len(relations.widest(spec))]].append(spec.key)
+        there = {name: sum(capacity[key] for key in keys) for name, keys in groups.items()}
+        kept = [name for name, n in there.items() if n]
+        if kept in ([], ["zero_overlap"]):
+            raise ConfigError(f"{target}: no related subset has training images, so there is no overlap to compare")
+        images = min(self.images, *(there[name] for name in kept))
+        missing = tuple(f"no arm {name}: no images" for name in OVERLAPS if name not in kept)
+        smaller = (f"all arms have {images} images, as many as the smallest",) if images < self.images else ()
+        arms = [Arm(name, tuple(groups[name]), images) for name in kept]
+        return Experiment("overlap", target, (Arm("zero_shot"), *arms), flags=(*missing, *smaller))
 
     def low_data(self, target: str, grid: Sequence[int] = TARGET_IMAGES) -> Experiment:
         """Few images of the target on top of related, of unrelated, and of no other images (Med-MAT, Fig. 6)."""
@@ -239,6 +282,10 @@ class Designer:
             Arm("single_task", target_images=own, steps=own / (own + images)),
             Arm("single_task, as many steps", target_images=own),
         ))  # fmt: skip
+
+    def _keys(self, combination: Combination) -> tuple[str, tuple[str, ...]]:
+        registry = self.pool.registry
+        return registry[combination.target].key, tuple(registry[no].key for no in combination.related)
 
     def _bases(self, target: str) -> tuple[dict[str, list[str]], int]:
         """Related and unrelated subsets, and the number of images that both can give."""

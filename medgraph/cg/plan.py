@@ -242,22 +242,25 @@ def _design(
 ) -> tuple[list[Experiment], list[str]]:  # fmt: skip
     """Experiments in a fixed order; those that are impossible become notes, unless their target was named."""
     registry = designer.pool.registry
-    wanted = list(targets) or [spec.key for spec in registry if spec.kind == "cls"]
+    classes = list(targets) or [spec.key for spec in registry if spec.kind == "cls"]
     makers: list[tuple[str, Callable[[], Experiment]]] = []
-    if "combination" in kinds:
-        found = [c for c in enumerate_combinations(registry, directions or DIRECTIONS)
-                 if registry[c.target].key in wanted]  # fmt: skip
+    for kind, recombine in (("combination", designer.combination), ("detection", designer.detection)):
+        if kind not in kinds:
+            continue
+        found = [c for c in enumerate_combinations(registry, directions or DIRECTIONS, detection=kind == "detection")
+                 if not targets or registry[c.target].key in targets]  # fmt: skip
         if limit is not None:
             alike = [[c for c in found if c.direction == direction] for direction in DIRECTIONS]
             found = [combination for group in alike for combination in _evenly(group, limit)]
-        makers += [(registry[c.target].key, partial(designer.combination, c, conditions)) for c in found]
+        makers += [(registry[c.target].key, partial(recombine, c, conditions)) for c in found]
     single: dict[str, Callable[[str], Experiment]] = {
         "break": designer.break_up,
+        "overlap": designer.overlap,
         "low_data": designer.low_data,
         "scale": designer.scale,
         "multi_task": designer.multi_task,
     }
-    makers += [(key, partial(make, key)) for kind, make in single.items() if kind in kinds for key in wanted]
+    makers += [(key, partial(make, key)) for kind, make in single.items() if kind in kinds for key in classes]
     experiments: list[Experiment] = []
     notes: list[str] = []
     for key, make in makers:

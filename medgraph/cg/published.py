@@ -1,4 +1,4 @@
-"""The rows of Med-MAT's Tables 3 and 10 (arXiv:2412.20070 v2), and the combinations that each of them can mean."""
+"""The rows of Med-MAT's Tables 3, 10, 13 and 14 (arXiv:2412.20070 v2), and the combinations that each can mean."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ class PublishedRow:
     """One published experiment.
 
     Attributes:
-        table: 3 or 10.
+        table: 3 or 10; with detection subsets 13 (NExT-Chat) or 14 (MiniGPT-v2).
         row: number in the table, from 1.
         direction: as printed; Table 10 is ``three_source``.
-        related: what the paper prints: ``modality/area/task`` with ``*`` where it prints nothing (Table 3), or subset
-            numbers (Table 10, from version 1).
+        related: what the paper prints: ``modality/area/task`` with ``*`` where it prints nothing, or subset numbers
+            (Table 10, from version 1).
         target: the same for the target.
-        subset: the target subset; in Table 3 inferred from its printed accuracies.
+        subset: the target subset; outside of Table 10 inferred from its printed accuracies.
         zero_shot: accuracy in %.
-        baseline_plus: accuracy in % after training on as many unrelated samples; None in Table 10.
+        baseline_plus: accuracy in % after training on as many unrelated samples; None outside of Table 3.
         trained: accuracy in % after training on the related subsets.
     """
 
@@ -46,8 +46,8 @@ class PublishedRow:
 
 
 @cache
-def published_rows() -> tuple[PublishedRow, ...]:
-    """The 43 rows of Table 3 and the 9 rows of Table 10."""
+def published_rows(tables: tuple[int, ...] = (3, 10)) -> tuple[PublishedRow, ...]:
+    """The rows of some tables: 43 of Table 3, 9 of Table 10, 8 of Table 13 and the same of Table 14."""
     text = (resources.files("medgraph.cg") / "resources" / "published.csv").read_text(encoding="utf-8")
     return tuple(
         PublishedRow(
@@ -62,12 +62,13 @@ def published_rows() -> tuple[PublishedRow, ...]:
             trained=int(line["trained"]),
         )
         for line in csv.DictReader(text.splitlines())
+        if int(line["table"]) in tables
     )
 
 
 def rows_of(combination: Combination, registry: Registry) -> list[PublishedRow]:
     """The published rows that a combination of the built-in registry may be."""
-    return [row for row in published_rows() if _means(row, combination, registry)]
+    return [row for row in published_rows((3, 10, 13, 14)) if _means(row, combination, registry)]
 
 
 def combinations_of(row: PublishedRow, combinations: Iterable[Combination], registry: Registry) -> list[Combination]:
@@ -81,10 +82,14 @@ def _means(row: PublishedRow, combination: Combination, registry: Registry) -> b
     if row.direction == "three_source":
         return tuple(map(int, row.related)) == combination.related
     numbers = (*combination.related, combination.target)
+    if (row.table in (13, 14)) != any(registry[no].kind != "cls" for no in numbers):
+        return False
+    by_view = row.direction != "fixed_task"
     return any(
         all(
-            # under a fixed task, a printed task only tells apart subsets of one modality and area: any tag will do
-            _matches(printed, registry[no], registry[no].tags if row.direction == "fixed_task" else {tag})
+            # under a fixed task, a printed task only tells apart subsets of one modality and area: any tag will do;
+            # detection tasks are printed by name also where they stand for their twins
+            _matches(printed, registry[no], {tag} if by_view and registry[no].kind == "cls" else registry[no].tags)
             for printed, no, tag in zip((*row.related, row.target), numbers, _tasks(view), strict=True)
         )
         for view in combination.views

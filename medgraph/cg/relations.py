@@ -10,6 +10,10 @@ from medgraph.config.errors import suggest
 from medgraph.data.records import ELEMENTS
 from medgraph.data.registry import Registry, SubsetSpec
 
+DET_TWIN = {"disease_det": "diseases", "lesion_det": "cancer", "cancer_det": "cancer"}
+"""What finding something teaches of naming it (Med-MAT, Tables 13 and 14)."""
+LOCALISING = "detection"
+"""The task that all subsets with boxes have in common where a box is asked for (Table 5)."""
 PARTS = (*((name,) for name in ELEMENTS), *combinations(ELEMENTS, 2))
 """Elements and pairs of elements."""
 
@@ -61,8 +65,8 @@ class Relations:
         return [spec.key for spec in self.pool if not self.widest(spec)]
 
     def widest(self, spec: SubsetSpec) -> frozenset[str]:
-        """Elements in common where a task counts as shared under any of its names, parents included."""
-        task = {"task"} if spec.tags & self.target.tags else set()
+        """Elements in common where a task counts as shared under any of its names, parents and twins included."""
+        task = {"task"} if task_names(spec, self.target) & task_names(self.target, self.target) else set()
         return (self.shared(spec) - {"task"}) | task
 
     def coverage(self, keys: Collection[str], *, widest: bool = False) -> dict[str, bool]:
@@ -78,6 +82,18 @@ class Relations:
         view = self.widest if widest else self.shared
         shared = [view(spec) for spec in self.pool if spec.key in keys]
         return {"+".join(part): any(set(part) <= found for found in shared) for part in PARTS}
+
+
+def task_names(spec: SubsetSpec, target: SubsetSpec) -> frozenset[str]:
+    """Tasks that a subset goes by before a target: its tags, and those of detection and segmentation subsets.
+
+    These go by the twins of their tasks before a classification target, and are all the same before one of their kind.
+    """
+    if spec.kind == "cls":
+        return spec.tags
+    return spec.tags | (
+        {DET_TWIN[tag] for tag in spec.tags if tag in DET_TWIN} if target.kind == "cls" else {LOCALISING}
+    )
 
 
 def subset_of(registry: Registry, name: str) -> SubsetSpec:

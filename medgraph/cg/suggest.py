@@ -12,7 +12,7 @@ from medgraph.cg.combinations import Combination, coarse, enumerate_combinations
 from medgraph.cg.contributions import FEATURES, Contributions, Estimate, features, fit, published_prior
 from medgraph.cg.finished import Gain
 from medgraph.cg.published import rows_of
-from medgraph.cg.relations import Relations
+from medgraph.cg.relations import Relations, task_names
 from medgraph.config import ConfigError
 from medgraph.data.plan import equal_counts
 from medgraph.data.records import ELEMENTS
@@ -150,7 +150,8 @@ class _Advisor:
     ) -> None:  # fmt: skip
         self.registry, self.relations, self.capacity = registry, relations, capacity
         self.gains, self.learned, self.images = gains, learned, images
-        self.combinations = [c for c in enumerate_combinations(registry) if c.target == relations.target.no]
+        found = [c for boxes in (False, True) for c in enumerate_combinations(registry, detection=boxes)]
+        self.combinations = [c for c in found if c.target == relations.target.no]
 
     def best(self, sets: Sequence[tuple[SubsetSpec, ...]], top: int) -> tuple[Suggestion, ...]:
         """The sets with the largest expected gain; of equals, those that share more in the fine view, then larger."""
@@ -197,7 +198,8 @@ class _Advisor:
         )  # fmt: skip
 
     def _shared(self, spec: SubsetSpec) -> tuple[str, ...]:
-        tags = sorted(spec.tags & self.relations.target.tags)
+        target = self.relations.target
+        tags = sorted(task_names(spec, target) & task_names(target, target))
         other = "task" not in self.relations.shared(spec) and tags
         return tuple(f"task as {'/'.join(tags)}" if name == "task" and other else name
                      for name in ELEMENTS if name in self.relations.widest(spec))  # fmt: skip

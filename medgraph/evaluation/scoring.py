@@ -2,8 +2,9 @@
 
 Closed and open answers earn their point only if they equal the truth after `medgraph.evaluation.parsing.normalise`; the
 answer to a choice question is the option that `parse_choice` finds, and an answer without a clear option is wrong.
-Nothing can be gained by saying more: the training vocabulary or "yes no" score zero. Open answers also get a token F1
-whose recall counts each word as often as the truth has it.
+Boxes earn their intersection over union (`medgraph.evaluation.boxes`), since no two people draw the same one. Nothing
+can be gained by saying more: the training vocabulary or "yes no" score zero. Open answers also get a token F1 whose
+recall counts each word as often as the truth has it.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from medgraph.data.records import AnswerType
+from medgraph.evaluation.boxes import match_boxes, parse_boxes
 from medgraph.evaluation.parsing import normalise, parse_choice
 
 
@@ -26,7 +28,7 @@ def strict_score(answer: str, prediction: str, answer_type: AnswerType, options:
         options: of a choice question; the truth is one of them.
 
     Returns:
-        1.0 for the right answer, else 0.0.
+        1.0 for the right answer, else 0.0; in between only for boxes.
 
     Raises:
         ValueError: for a choice question whose truth is not exactly one of its options.
@@ -37,6 +39,8 @@ def strict_score(answer: str, prediction: str, answer_type: AnswerType, options:
         >>> strict_score("malignant", "B", "choice", ["benign", "malignant"])
         1.0
     """
+    if answer_type == "open" and (boxes := parse_boxes(answer)):
+        return match_boxes(boxes, parse_boxes(prediction)).iou
     if answer_type != "choice":
         return float(normalise(answer) == normalise(prediction) != "")
     wanted = [normalise(option) for option in options]

@@ -1,7 +1,7 @@
 import pytest
 
-from medgraph.cg.experiments import CONDITIONS, Designer
-from medgraph.cg.relations import Relations
+from medgraph.cg.experiments import CONDITIONS, OVERLAPS, Arm, Designer
+from medgraph.cg.relations import Relations, task_names
 from medgraph.config import ConfigError
 from medgraph.data.records import ELEMENTS, MATTriplet
 from medgraph.data.registry import Registry, SubsetSpec, builtin
@@ -39,7 +39,8 @@ def test_unrelated_subsets_share_nothing_under_any_name_of_a_task():
     relations = Relations(registry, registry[28])  # X-ray/Lung/covid, also called state and diseases
     for spec in relations.pool:
         apart = spec.triplet.modality != "X-ray" and spec.triplet.area != "Lung"
-        assert (spec.key in relations.unrelated()) == (apart and not spec.tags & {"covid", "state", "diseases"})
+        names = task_names(spec, relations.target)  # those of the twins of detection tasks too
+        assert (spec.key in relations.unrelated()) == (apart and not names & {"covid", "state", "diseases"})
     assert not set(relations.unrelated()) & set(relations.related())
     without = {element: set(relations.related(without=element)) for element in ELEMENTS}
     assert all(element not in relations.shared(spec) for element in ELEMENTS for spec in relations.pool
@@ -116,8 +117,21 @@ def test_breaking_takes_an_element_away_and_random_subsets_as_a_control(designer
         kept = control.counts(capacity, TARGET, 0)
         assert len(kept) == len(left)
         assert set(kept) <= everything
-    assert {sum(arm.counts(capacity, TARGET, 0).values()) for arm in experiment.arms} == {40}
+    assert {sum(arm.counts(capacity, TARGET, 0).values()) for arm in experiment.arms[1:]} == {40}
+    assert experiment.arms[0] == Arm("zero_shot")
     assert set(found["all_data"].subsets) == everything | set(found["all_unrelated"].subsets)
+
+
+def test_arms_of_an_overlap_share_so_many_elements_and_are_equally_large(designer, pool):
+    experiment = designer.overlap(TARGET)
+    target = next(spec for spec in pool.registry if spec.key == TARGET).triplet
+    triplets = {spec.key: spec.triplet for spec in pool.registry}
+    found, capacity = arms(experiment), designer.capacity(TARGET)
+    assert list(found) == ["zero_shot", "zero_overlap", "one_shared", "two_shared"]
+    assert "no arm three_shared: no images" in experiment.flags
+    for number, name in enumerate(OVERLAPS[:3]):
+        assert {len(triplets[key].shared(target)) for key in found[name].subsets} == {number}
+        assert sum(found[name].counts(capacity, TARGET, 0).values()) == 40
 
 
 def test_low_data_and_scale_walk_their_grids(designer):
@@ -143,7 +157,8 @@ def test_impossible_experiments_say_why(designer, monkeypatch):
     monkeypatch.setitem(designer._capacity, TARGET, dict.fromkeys(designer.capacity(TARGET), 0))
     with pytest.raises(ConfigError, match=f"{LEVEL}: has no training image"):
         designer.recombine(TARGET, (LEVEL,))
-    for make, message in ((designer.break_up, "nothing can be broken"), (designer.low_data, "no related subset"),
+    for make, message in ((designer.break_up, "nothing can be broken"), (designer.overlap, "no overlap to compare"),
+                          (designer.low_data, "no related subset"),
                           (designer.multi_task, "has no training images of its own")):  # fmt: skip
         with pytest.raises(ConfigError, match=message):
             make(TARGET)

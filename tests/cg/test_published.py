@@ -24,3 +24,29 @@ def test_ticks_of_the_paper():
         row for row in range(1, 44) if row not in (4, 18, 22, 27, 38, 39)
     ]
     assert [row for table, row in ticked if table == 10] == [3, 4, 5, 6, 7, 8, 9]
+
+
+def test_every_published_row_with_detection_subsets_is_found():
+    """Table 13 and, with another model, Table 14; all ticked."""
+    registry = builtin()
+    combinations = enumerate_combinations(registry, detection=True)
+    rows = published_rows((13, 14))
+    assert [(row.table, row.row) for row in rows] == [(table, i) for table in (13, 14) for i in range(1, 9)]
+    meant = {(row.table, row.row): combinations_of(row, combinations, registry) for row in rows}
+    assert all(meant.values())
+    assert all(row.ticked for row in rows)
+    assert [c.related for c in meant[13, 5]] == [(11, 45)]
+    assert [c.related for c in meant[14, 8]] == [(42, 2)]
+    assert {name for c in meant[13, 1] for name in c.shared_sources} == {"NLM-TB"}
+    assert not any(row.table in (3, 10) for c in combinations for row in rows_of(c, registry))
+
+
+def test_detection_targets_learn_to_localise_from_other_boxes():
+    """Table 5: boxes on skin and classes of the intestine make boxes in the intestine, and the other way round."""
+    registry = builtin()
+    found = {(c.related, c.target): c for c in enumerate_combinations(registry, detection=True)}
+    assert found[(13, 38), 39].views == ("diseases+detection->detection",)
+    assert (7, 39) in {related for related, target in found if target == 38}
+    for related, target in found:
+        kinds = [registry[no].kind != "cls" for no in (target, *related)]
+        assert any(kinds[1:]) if kinds[0] else any(kinds)

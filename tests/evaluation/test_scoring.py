@@ -52,3 +52,11 @@ def test_repeating_words_gains_no_recall(words, times):
     assert token_overlap("left lung mass", " ".join(words * times)).recall == pytest.approx(
         token_overlap("left lung mass", " ".join(sorted(set(words)))).recall
     )
+
+
+def test_boxes_earn_their_intersection_over_union():
+    truth = "{<0><0><50><100>}"
+    assert strict_score(truth, truth, "open") == 1
+    assert strict_score(truth, "{<0><0><25><100>}", "open") == pytest.approx(0.5)
+    assert strict_score(truth, f"{truth}<delim>{{<60><0><90><10>}}", "open") == pytest.approx(0.5)
+    assert strict_score(truth, "on the left", "open") == 0

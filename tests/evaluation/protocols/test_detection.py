@@ -4,8 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from medgraph.data.boxes import box_text
+from medgraph.evaluation.boxes import intersection_and_union, parse_boxes
 from medgraph.evaluation.protocol_table import HEADLINES
-from medgraph.evaluation.protocols.detection import intersection_and_union, parse_boxes
 from medgraph.evaluation.protocols.registry import score_protocol
 
 
