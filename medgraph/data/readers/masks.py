@@ -66,8 +66,11 @@ def _questions(config: MasksConfig, classes: Mapping[int, str], path: Path) -> l
         raise DataError.at("mask_value", path, found=unknown[0], expected=f"one of {sorted(classes)}",
                            fix="name the value in data.classes")  # fmt: skip
     return [
-        qa_record(root.name, f"{relative}/{value}", relative, f"Where is the {classes[value]}? Give its box.",
-                  box_text(own, width, height, config.style), kind="open")
+        replace(
+            qa_record(root.name, f"{relative}/{value}", relative, f"Where is the {classes[value]}? Give its box.",
+                      box_text(own, width, height, config.style), kind="open"),
+            label=classes[value],  # boxes differ from image to image, so nothing could be balanced over them
+        )
         for value, own in sorted(boxes.items())
     ]  # fmt: skip
 

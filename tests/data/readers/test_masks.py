@@ -23,7 +23,7 @@ def test_masks_become_questions_about_boxes(root, records_of):
     records = records_of(corpus)
     assert len(records) == 11
     assert corpus.notes["images with an empty mask, left out"] == 1
-    assert {record.answer for record in records} == {"{<50><25><75><50>}"}
+    assert {(record.answer, record.label) for record in records} == {("{<50><25><75><50>}", "polyp")}
     assert records[0].question == "Where is the polyp? Give its box."
     assert (str(records[0].triplet), records[0].question_type) == ("End/Intestine/polyp_det", "polyp_det")
 
