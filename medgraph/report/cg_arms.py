@@ -27,9 +27,11 @@ _TARGET_CONTROLS = {
 _CONTROLS: Mapping[str, Mapping[str, Callable[[str], str]]] = {
     "combination": {"zero-shot": _always("zero_shot"), "Baseline+": _always("baseline_plus")},
     "break": {
+        "zero-shot": _always("zero_shot"),
         "all related": _always("all_related"),
         "as many random ones left out": lambda arm: f"without_random for {arm.removeprefix('without_')}",
     },
+    "overlap": {"zero-shot": _always("zero_shot"), "zero overlap": _always("zero_overlap")},
     "scale": {
         "zero-shot": _always("zero_shot"),
         "as many unrelated": lambda arm: arm.removesuffix("related") + "unrelated" if arm.endswith(" related") else "",
@@ -55,17 +57,19 @@ def accuracy_sheet(study: CgStudy, kind: str) -> Sheet:
     """One row an experiment, one column an arm (Med-MAT, arXiv:2412.20070: layout of Tables 1, 2 and 5, and Fig. 4)."""
     outcomes = study.of(kind)
     names = list(dict.fromkeys(_column(outcome, arm) for outcome in outcomes for arm in outcome.scores))
+    combined = kind != "combination" and any(outcome.experiment.related for outcome in outcomes)
     rows, records = [], []
     for outcome in outcomes:
         accuracies = {_column(outcome, arm): scores.accuracy for arm, scores in outcome.scores.items()}
         experiment = outcome.experiment
         cells = [percent(accuracies[name]) if name in accuracies else "" for name in names]
-        rows.append((study.title(outcome), *cells, _questions(outcome)))
+        related = [study.related(outcome)] if combined else []
+        rows.append((study.title(outcome), *related, *cells, _questions(outcome)))
         records.append({"experiment": outcome.name, "target": experiment.target, "accuracy": accuracies})
-    header = ("experiment", *(arm_name(name) for name in names), "n")
+    header = ("experiment", *(["related subsets"] if combined else []), *(arm_name(name) for name in names), "n")
     caption = (f"{study.score}, mean over {study.seeds}; alone 1, 2 …: the related subsets in their order." if kind ==
                "combination" else f"{study.score}, mean over {study.seeds}.")  # fmt: skip
-    return Sheet(RunTable(f"{kind}_accuracy", "Every arm", header, rows, caption), records, texts=1)
+    return Sheet(RunTable(f"{kind}_accuracy", "Every arm", header, rows, caption), records, texts=1 + combined)
 
 
 def difference_sheet(study: CgStudy, kind: str) -> Sheet:

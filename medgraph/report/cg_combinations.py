@@ -44,11 +44,10 @@ class Row:
 
 def judged(study: CgStudy, arm: str = ARM) -> list[Row]:
     """Judge an arm of all combinations of which neither it nor a control is still to come; sorted by direction."""
-    outcomes = study.of("combination")
-    ready = {outcome.name: outcome for outcome in outcomes if not {arm, *CONTROLS} & set(outcome.unfinished)}
-    numbers = {outcome.name: number for number, outcome in enumerate(outcomes, start=1)}
+    waiting = {arm, *CONTROLS}
+    ready = {outcome.name: outcome for outcome in study.of("combination") if not waiting & set(outcome.unfinished)}
     verdicts = judge({name: outcome.scores for name, outcome in ready.items()}, arm, CONTROLS)
-    rows = [Row(numbers[v.row], ready[v.row], v, study.published(ready[v.row])) for v in verdicts]
+    rows = [Row(study.numbers[v.row], ready[v.row], v, study.published(ready[v.row])) for v in verdicts]
     order = [*DIRECTIONS, "chosen"]
     return sorted(rows, key=lambda row: (order.index(row.outcome.experiment.direction), row.number))
 
@@ -93,22 +92,22 @@ def verdict_sheet(study: CgStudy, rows: Sequence[Row]) -> Sheet:
         effects = [cell for control in CONTROLS for cell in _effect_cells(row.effect(control))]
         covered = study.coverage(row.outcome)
         lines.append((
-            str(row.number), study.title(row.outcome), *effects, "yes" if row.verdict.helps else "no",
+            study.title(row.outcome), *effects, "yes" if row.verdict.helps else "no",
             f"{row.verdict.questions:,}", percent(row.verdict.detectable), _initials(covered),
         ))  # fmt: skip
         records.append({"number": row.number, **to_plain(row.verdict), "covered": covered})
     names = [arm_name(control) for control in CONTROLS]
-    effect_header = [cell for name in names for cell in (f"− {name}", f"p, {name}", f"p Holm, {name}")]
+    effect_header = [cell for name in names for cell in (f"− {name}", f"p (Holm), {name}")]
     questions = span(row.verdict.questions for row in rows)
-    header = ("#", "combination", *effect_header, "helps", "n", "detectable", "contains")
+    header = ("combination", *effect_header, "helps", "n", "detectable", "contains")
     caption = (
         "Differences of the related arm in points with 95 % intervals over seeds and images. p: exact McNemar test of "
-        "what most seeds got right; p Holm: corrected for all tests of this table. Helps: both intervals above zero "
-        f"and both p Holm < 0.05. Detectable: smallest difference, in points, that {questions} questions find with a "
-        "power of 80 %. Contains: elements (M, A, T) and pairs of elements of the target that the related subsets have "
-        "in the fine view."
+        "what most seeds got right, in brackets corrected by Holm for all tests of this table. Helps: both intervals "
+        "above zero and both corrected p < 0.05. Detectable: smallest difference, in points, that "
+        f"{questions} questions find with a power of 80 %. Contains: elements (M, A, T) and pairs of elements of the "
+        "target that the related subsets have in the fine view."
     )
-    return Sheet(RunTable("verdicts", "With tests and intervals", header, lines, caption), records, 2)
+    return Sheet(RunTable("verdicts", "With tests and intervals", header, lines, caption), records, 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,8 +152,8 @@ def chance_sheet(found: Rates) -> Sheet:
     lines = [(arm_name(arm), str(pair[0].rows), *map(str, pair)) for arm, pair in found.items()]
     header = ("judged arm", "rows", "ticked by the paper's rule", "helps by our verdict")
     caption = (
-        "Every arm judged in the same way against zero-shot and Baseline+. Placebo: other unrelated subsets; labels "
-        "shuffled: the related images with each other's questions and answers. 95 % intervals by Wilson, which take "
+        "Every arm judged in the same way against zero-shot and Baseline+. Placebo: other unrelated subsets; shuffled "
+        "labels: the related images with each other's questions and answers. 95 % intervals by Wilson, which take "
         "rows as independent; rows of one target are not."
     )
     records = [to_plain(rate) for pair in found.values() for rate in pair]
@@ -167,7 +166,7 @@ def backbone_sheet(study: CgStudy, rows: Sequence[Row]) -> Sheet:
     lines: dict[str, list[str]] = {}
     records = []
     for row in rows:
-        title = study.title(row.outcome).removesuffix(f" [{row.outcome.backbone}]")
+        title = f"{study.related(row.outcome)} → {study.label(row.outcome.experiment.target)}"
         line = lines.setdefault(row.outcome.experiment.name, [title, *[""] * len(names)])
         scores = row.outcome.scores
         before = f"{percent(scores['zero_shot'].accuracy)} → " if "zero_shot" in scores else ""
@@ -181,10 +180,10 @@ def backbone_sheet(study: CgStudy, rows: Sequence[Row]) -> Sheet:
     return Sheet(table, records, 1)
 
 
-def _effect_cells(effect: Effect | None) -> tuple[str, str, str]:
+def _effect_cells(effect: Effect | None) -> tuple[str, str]:
     if effect is None:
-        return "no such arm", "", ""
-    return f"{points(effect.mean)} ({interval(effect, signed=True)})", p_value(effect.p), p_value(effect.p_holm)
+        return "no such arm", ""
+    return f"{points(effect.mean)} ({interval(effect, signed=True)})", f"{p_value(effect.p)} ({p_value(effect.p_holm)})"
 
 
 def _printed(row: PublishedRow) -> str:

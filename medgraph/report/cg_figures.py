@@ -111,7 +111,7 @@ def heatmap(values: Floats, counts: Floats, rows: Sequence[str], columns: Sequen
             continue
         red, green, blue, _ = colours(scale(value))
         axes.add_patch(Rectangle(place, 0.94, 0.9, facecolor=(red, green, blue), linewidth=0))
-        ink = _DARK if 0.299 * red + 0.587 * green + 0.114 * blue > 0.55 else _LIGHT
+        ink = _DARK if 0.299 * red + 0.587 * green + 0.114 * blue > 0.45 else _LIGHT
         number = f"{value:+.{0 if small else 1}f}".replace("-", "−")
         axes.text(x, y, f"{number}\n({counts[y, x]:.0f})", ha="center", va="center", color=ink, linespacing=1.05,
                   fontsize=6.8 if small else 8)  # fmt: skip

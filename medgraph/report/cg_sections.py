@@ -31,6 +31,10 @@ _KINDS = {
         "All related subsets, and what is left without those that share an element, at equal numbers of images. Fewer "
         "subsets are less varied whatever they share, so each is also compared with as many random ones left out.",
     ),
+    "overlap": (
+        "Overlap",
+        "As many images of subsets that share nothing, one, two or all elements with the target, by any name of a task.",
+    ),
     "scale": ("Data scale", "More and more related images, and as many unrelated ones, without any of the target."),
     "low_data": ("Low data", "A few images of the target on top of related, of unrelated and of no other images."),
     "multi_task": (
@@ -89,7 +93,7 @@ def kind_section(study: CgStudy, kind: str) -> Section:
         figures = [_curves(study, kind, title, several) for title, several in found.items() if several]
         sheets.insert(0, curve_sheet(study, kind, found))
     else:
-        figures = [_bars(study, outcome) for outcome in outcomes] if kind == "break" else []
+        figures = [_bars(study, outcome) for outcome in outcomes] if kind in ("break", "overlap") else []
         sheets.insert(0, accuracy_sheet(study, kind))
     title, text = _KINDS.get(kind, (kind.replace("_", " ").capitalize(), "Every arm."))
     return Section(f"kind-{kind}", title, text, figures, [sheet for sheet in sheets if sheet.table.rows])
@@ -105,8 +109,8 @@ def element_section(study: CgStudy, found: Sequence[Contribution]) -> Section:
 
 def _forest(study: CgStudy, direction: str, rows: Sequence[Row]) -> Picture:
     rows = [row for row in rows if row.outcome.experiment.direction == direction]
-    shown = {f"{row.number} · {study.label(row.outcome.experiment.target)}":
-             {arm_name(effect.control): effect for effect in row.verdict.effects} for row in rows}  # fmt: skip
+    shown = {study.title(row.outcome): {arm_name(effect.control): effect for effect in row.verdict.effects}
+             for row in rows}  # fmt: skip
     name = direction.replace("_", " ").capitalize()
     caption = (
         f"{name}: accuracy of the related arm minus each control in points, 95 % intervals over seeds and images "

@@ -102,11 +102,17 @@ class CgStudy:
         """The combined subsets of an experiment."""
         return " + ".join(map(self.label, outcome.experiment.related))
 
+    @cached_property
+    def numbers(self) -> dict[str, int]:
+        """Numbers of the experiments that combine subsets, from 1, by the name of their outcome."""
+        combined = (outcome for outcome in self.outcomes if outcome.experiment.related)
+        return {outcome.name: number for number, outcome in enumerate(combined, start=1)}
+
     def title(self, outcome: Outcome) -> str:
-        """An experiment in short: what is combined, the target, and the backbone where there are several."""
-        arrow = f"{self.related(outcome)} → " if outcome.experiment.related else ""
+        """An experiment in short: number of a combination, target, and the backbone where there are several."""
+        number = f"{self.numbers[outcome.name]} · " if outcome.name in self.numbers else ""
         backbone = f" [{outcome.backbone}]" if self.several_backbones else ""
-        return f"{arrow}{self.label(outcome.experiment.target)}{backbone}"
+        return f"{number}{self.label(outcome.experiment.target)}{backbone}"
 
     @property
     def several_backbones(self) -> bool:
@@ -153,7 +159,9 @@ class CgStudy:
         registry = builtin()
         known = {spec.key for spec in registry if self.plan.triplets.get(spec.key) == str(spec.triplet)}
         directions = {outcome.experiment.direction for outcome in self.of("combination")} - {"chosen"}
-        found = enumerate_combinations(registry, sorted(directions)) if known else []  # type: ignore[arg-type]
+        boxes = {registry[key].kind != "cls" for key in known}
+        found = [c for detection in sorted(boxes)
+                 for c in enumerate_combinations(registry, sorted(directions), detection=detection)]  # type: ignore[arg-type]  # fmt: skip
         keys = ((c, registry[c.target].key, tuple(registry[no].key for no in c.related)) for c in found)
         return {(c.direction, target, related): c for c, target, related in keys if {target, *related} <= known}
 

@@ -58,7 +58,7 @@ def warnings(study: CgStudy, rows: Sequence[Row]) -> list[str]:
     if study.left:
         judged = f" Holm's correction counts the {len(rows)} rows that are judged so far." if rows else ""
         found.append(f"{len(study.left)} of {len(study.plan.runs)} runs are not done.{judged}")
-    one_sided = [f"row {row.number}" for row in rows if len(row.verdict.effects) < len(CONTROLS)]
+    one_sided = [study.title(row.outcome) for row in rows if len(row.verdict.effects) < len(CONTROLS)]
     if one_sided:
         found.append(f"Judged against one control only, for want of the other: {_some(one_sided)}.")
     flags: dict[str, list[str]] = defaultdict(list)

@@ -21,7 +21,7 @@ _CONTROLS = {
     "always_yes": "always yes",
     "vocabulary": "all training answers",
 }
-_ARMS = {"zero_shot": "zero-shot", "baseline_plus": "Baseline+", "label_shuffled": "labels shuffled"}
+_ARMS = {"zero_shot": "zero-shot", "baseline_plus": "Baseline+", "label_shuffled": "shuffled labels"}
 
 
 class HasEnds(Protocol):

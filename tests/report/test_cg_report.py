@@ -123,10 +123,10 @@ def test_table_three_shows_the_published_row_beside_ours(written):
 
 
 def test_verdicts_have_tests_intervals_power_and_coverage(written):
-    row = next(row for row in rows_of(written, "verdicts") if row["#"] == "1")
+    row = next(row for row in rows_of(written, "verdicts") if row["combination"].startswith("1 · "))
     assert row["helps"] == "yes"
     assert row["− Baseline+"].startswith("+")
-    assert row["p Holm, zero-shot"] == "<\u202f0.001"
+    assert row["p (Holm), zero-shot"] == "<\u202f0.001 (<\u202f0.001)"
     assert row["n"] == str(QUESTIONS)
     assert (
         row["contains"] == "M A T AT"
@@ -138,7 +138,7 @@ def test_rows_whose_control_is_still_to_come_are_not_judged(tmp_path):
     assert judged(waiting) == []
     report = write_cg_report(waiting)
     assert "verdicts" not in report.summary["tables"]
-    assert "28 X-ray/Lung/covid waits for Baseline+" in report.summary["waiting"][0]
+    assert "1 · 28 X-ray/Lung/covid waits for Baseline+" in report.summary["waiting"][0]
     assert any("runs are not done" in warning for warning in report.summary["warnings"])
 
 
@@ -180,7 +180,7 @@ def test_the_page_is_whole_and_says_what_to_mind(written):
     text = written.page.read_text().replace("\u202f", " ")
     assert text.count("<svg") == 2 + 2 + 2 + 1 + 1 + 3
     assert "Training on related subsets helps in 2 of 2 combinations" in text
-    assert "equals the target at the parent level: 26 X-ray/Bones/state" in text
+    assert "equals the target at the parent level: 1 · 28 X-ray/Lung/covid" in text
     assert "Left out: no images." in text
     assert "http" not in text.replace("http://www.w3.org", "").replace("https://www.w3.org", "")
 
@@ -189,7 +189,7 @@ def test_the_terminal_shows_the_verdict_and_the_table(written, capsys):
     Console(width=200).print(terminal(written))
     shown = capsys.readouterr().out
     assert "helps in 2 of 2 combinations" in shown
-    assert "p Holm" in shown
+    assert "p (Holm)" in shown
 
 
 def test_backbones_stand_side_by_side(tmp_path):
