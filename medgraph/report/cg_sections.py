@@ -33,7 +33,7 @@ _KINDS = {
     ),
     "overlap": (
         "Overlap",
-        "As many images of subsets that share nothing, one, two or all elements with the target, by any name of a task.",
+        "As many images of subsets that share nothing, one, two or all elements with the target by any task name.",
     ),
     "scale": ("Data scale", "More and more related images, and as many unrelated ones, without any of the target."),
     "low_data": ("Low data", "A few images of the target on top of related, of unrelated and of no other images."),
