@@ -1,13 +1,15 @@
 """Kill a run at every kind of moment, give the same command again each time, and compare with a run left alone.
 
-    python tests/training/kills.py       # one process
-    python tests/training/kills.py 2     # two ranks
+    python tests/training/kills.py            # one process
+    python tests/training/kills.py 2          # two ranks
+    python tests/training/kills.py 2 fsdp     # that have a part of the weights each
 
 Losses, weights, matches, answers and results must be equal, and no process may be left behind.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import signal
@@ -44,7 +46,7 @@ class NoisyHead(ExGraHead):
         return output
 
 
-def configure(root: Path, workers: int, ranks: int) -> ExperimentConfig:
+def configure(root: Path, workers: int, ranks: int, strategy: str) -> ExperimentConfig:
     """Seven batches an epoch, two of them a step: the last step of an epoch has one."""
     config = ExperimentConfig(
         name="kills",
@@ -55,7 +57,8 @@ def configure(root: Path, workers: int, ranks: int) -> ExperimentConfig:
         stage3=StageConfig(steps=3, batch_size=4 // ranks),
     )
     options = ("trainer.checkpoint_every=3", "trainer.log_every=1", "trainer.accelerator=cpu", "eval.batch_size=5",
-               "eval.limit=12", f"trainer.num_workers={workers}", f"trainer.devices={ranks}")  # fmt: skip
+               "eval.limit=12", f"trainer.num_workers={workers}", f"trainer.devices={ranks}",
+               f"trainer.strategy={strategy}")  # fmt: skip
     return parse(config, [f"run.root={root}", "run.name=r", *options])
 
 
@@ -157,7 +160,7 @@ OF_TWO_RANKS: dict[str, tuple[int, Callable[[], None]]] = {
 CODES = {"kill -9": -signal.SIGKILL, "SIGTERM": 143, "SIGUSR1": 143, "SIGINT": 130, "not at all": 0}
 
 
-def start(root: Path, moment: Callable[[], None], workers: int, rank: int = 0, ranks: int = 1, port: int = 0) -> int:
+def start(root: Path, moment: Callable[[], None], workers: int, rank: int, ranks: int, strategy: str, port: int) -> int:
     """Start the command in a process and group of its own, as torchrun starts several ranks; return its id."""
     if pid := os.fork():
         return pid
@@ -174,7 +177,7 @@ def start(root: Path, moment: Callable[[], None], workers: int, rank: int = 0, r
     try:
         moment()
         with user_errors():
-            run(configure(root, workers, ranks), alignment=NoisyHead(edge_weight=0.1, edge_warmup=5))
+            run(configure(root, workers, ranks, strategy), alignment=NoisyHead(edge_weight=0.1, edge_warmup=5))
         code = 0
     except SystemExit as end:
         code = end.code
@@ -225,7 +228,7 @@ def alive(group: int) -> bool:
     return True
 
 
-def chain(root: Path, ranks: int = 1) -> list[str]:
+def chain(root: Path, ranks: int, strategy: str) -> list[str]:
     """Print the log; return what went wrong."""
     alone, killed = root / "alone", root / "killed"
     for each in (alone, killed):
@@ -237,7 +240,7 @@ def chain(root: Path, ranks: int = 1) -> list[str]:
     for name, chosen, folder, moment, workers in attempts:
         clock, port = time.perf_counter(), free_port()
         mine = [
-            start(folder, moment if rank == chosen else MOMENTS["not at all"], workers, rank, ranks, port)
+            start(folder, moment if rank == chosen else MOMENTS["not at all"], workers, rank, ranks, strategy, port)
             for rank in range(ranks)
         ]
         codes = [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in mine]
@@ -262,6 +265,10 @@ def chain(root: Path, ranks: int = 1) -> list[str]:
 
 
 if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("ranks", type=int, nargs="?", default=1)
+    parser.add_argument("strategy", nargs="?", default="auto")
+    args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        failures = chain(Path(folder), ranks=int((sys.argv[1:] or ["1"])[0]))
+        failures = chain(Path(folder), args.ranks, args.strategy)
     sys.exit(bool(failures))
