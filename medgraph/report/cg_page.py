@@ -15,6 +15,7 @@ from rich.text import Text
 
 from medgraph.cg.plan import FILE
 from medgraph.evaluation.plain import to_plain
+from medgraph.report.cg_average import averages
 from medgraph.report.cg_combinations import judged, rates
 from medgraph.report.cg_elements import contributions
 from medgraph.report.cg_sections import combination_section, element_section, kind_section
@@ -44,8 +45,8 @@ def write_cg_report(study: CgStudy) -> CgReport:
     """Write ``report.html``, ``tables/`` and ``summary.json`` from what has finished into the folder of the plan."""
     folder = study.folder
     rows = judged(study)
-    chance, elements = rates(study, rows), contributions(study)
-    sections = [combination_section(study, rows, chance)] if rows else []
+    chance, elements, mean = rates(study, rows), contributions(study), averages(study)
+    sections = [combination_section(study, rows, chance, mean)] if rows else []
     sections += [kind_section(study, kind) for kind in study.kinds]
     sections += [element_section(study, elements)] if elements else []
     sheets = [sheet for section in sections for sheet in section.sheets]
@@ -54,7 +55,7 @@ def write_cg_report(study: CgStudy) -> CgReport:
         "scoring": study.scoring,
         "runs": len(study.plan.runs),
         "runs_to_do": len(study.left),
-        "headline": headline(study, rows, chance, elements),
+        "headline": headline(study, rows, chance, mean, elements),
         "warnings": warnings(study, rows),
         "waiting": waiting(study),
         "tables": {one.table.name: {"caption": one.table.caption, "rows": to_plain(one.records)} for one in sheets},

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from medgraph.cg.outcomes import Outcome
 from medgraph.report import cg_figures, plots
+from medgraph.report.cg_average import Average, average_figure, average_sheet
 from medgraph.report.cg_arms import CURVES, accuracy_sheet, difference_sheet
 from medgraph.report.cg_combinations import (
     Rates,
@@ -67,12 +68,12 @@ class Section:
     sheets: Sequence[Sheet]
 
 
-def combination_section(study: CgStudy, rows: Sequence[Row], chance: Rates) -> Section:
+def combination_section(study: CgStudy, rows: Sequence[Row], chance: Rates, mean: Sequence[Average]) -> Section:
     """The verdicts on all combinations that can be judged."""
     directions = dict.fromkeys(row.outcome.experiment.direction for row in rows)
-    figures = [_forest(study, direction, rows) for direction in directions]
+    figures = [average_figure(study, mean), *(_forest(study, direction, rows) for direction in directions)]
     figures += [modality_area(study, rows), *filter(None, [target_condition(study)])]
-    sheets = [table_three(study, rows), verdict_sheet(study, rows)]
+    sheets = [table_three(study, rows), verdict_sheet(study, rows), average_sheet(study, mean)]
     if len(chance) > 1:
         sheets.append(chance_sheet(chance))
     if study.several_backbones:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from statistics import median
 
 from medgraph.cg.execute import is_done, result_file
+from medgraph.report.cg_average import ALL, Average
 from medgraph.report.cg_combinations import ARM, BY_CHANCE, CONTROLS, Rates, Row, span
 from medgraph.report.cg_elements import Contribution
 from medgraph.report.cg_study import CgStudy
@@ -18,9 +19,11 @@ _NAMED = 4
 """Experiments named in a sentence; more are counted."""
 
 
-def headline(study: CgStudy, rows: Sequence[Row], chance: Rates, elements: Sequence[Contribution]) -> list[str]:
+def headline(
+    study: CgStudy, rows: Sequence[Row], chance: Rates, mean: Sequence[Average], elements: Sequence[Contribution]
+) -> list[str]:
     """The verdict, a sentence or two a paragraph."""
-    said = [*(_combinations(rows, chance) if rows else []), *_elements(elements)]
+    said = [*(_combinations(rows, chance) if rows else []), *_on_average(mean), *_elements(elements)]
     return said or [f"{len(study.plan.runs) - len(study.left)} of {len(study.plan.runs)} runs are done; nothing can be "
                     "compared yet."]  # fmt: skip
 
@@ -40,6 +43,12 @@ def _combinations(rows: Sequence[Row], chance: Rates) -> list[str]:
         f"{percent(median(seen))} points could not be seen (power 80 %, before the correction for {n} rows), so a row "
         "that does not help has not been shown not to.",
     ]
+
+
+def _on_average(mean: Sequence[Average]) -> list[str]:
+    said = [f"{points(one.mean)} ({interval(one.interval, signed=True)}) to {arm_name(one.control)}"
+            for one in mean if (one.direction, one.arm) == (ALL, ARM)]  # fmt: skip
+    return [f"On average over the combinations, in points: {', '.join(said)}."] if said else []
 
 
 def _elements(found: Sequence[Contribution]) -> list[str]:
