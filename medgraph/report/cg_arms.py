@@ -9,7 +9,7 @@ from medgraph.cg.verdicts import Effect
 from medgraph.evaluation.plain import to_plain
 from medgraph.report.cg_study import CgStudy, Sheet, accuracy_interval
 from medgraph.report.tables import RunTable
-from medgraph.report.words import arm_name, interval, p_value, percent, points
+from medgraph.report.words import arm_name, interval, percent, points
 
 CURVES = ("low_data", "scale")
 """Kinds whose arms are points of curves."""
@@ -21,7 +21,7 @@ def _always(control: str) -> Callable[[str], str]:
 
 _TARGET_CONTROLS = {
     "zero-shot": _always("zero_shot"),
-    "as many of the target alone": lambda arm: arm.rpartition(" + ")[2],
+    "target alone": lambda arm: arm.rpartition(" + ")[2],
     "unrelated instead": lambda arm: arm.replace("related + ", "unrelated + ") if arm.startswith("related") else "",
 }
 _CONTROLS: Mapping[str, Mapping[str, Callable[[str], str]]] = {
@@ -29,7 +29,7 @@ _CONTROLS: Mapping[str, Mapping[str, Callable[[str], str]]] = {
     "break": {
         "zero-shot": _always("zero_shot"),
         "all related": _always("all_related"),
-        "as many random ones left out": lambda arm: f"without_random for {arm.removeprefix('without_')}",
+        "random ones left out": lambda arm: f"without_random for {arm.removeprefix('without_')}",
     },
     "overlap": {"zero-shot": _always("zero_shot"), "zero overlap": _always("zero_overlap")},
     "scale": {
@@ -84,19 +84,16 @@ def difference_sheet(study: CgStudy, kind: str) -> Sheet:
             images = study.plan.run_of(outcome.experiment, outcome.backbone, arm.name, study.plan.seeds[0]).images
             texts = [f"{points(effects[title].mean)} ({interval(effects[title], signed=True)})"
                      if title in effects else "" for title in titles]  # fmt: skip
-            p = [p_value(effects[title].p) if title in effects else "" for title in titles]
             label = study.arm_label(arm.name)
             accuracy = f"{percent(scores.accuracy)} ({interval(own)})"
-            pairs = [cell for pair in zip(texts, p, strict=True) for cell in pair]
-            rows.append((study.title(outcome), label, f"{images:,}", accuracy, *pairs))
+            rows.append((study.title(outcome), label, f"{images:,}", accuracy, *texts))
             records.append({"experiment": outcome.name, "target": outcome.experiment.target, "arm": arm.name,
                             "images": images, "accuracy": scores.accuracy, "low": own.low, "high": own.high,
                             "questions": len(scores.questions), "differences": to_plain(effects)})  # fmt: skip
-    columns = [name for title in titles for name in (f"− {title}", f"p, − {title}")]
-    header = ("experiment", "arm", "images", "accuracy", *columns)
+    header = ("experiment", "arm", "images", "accuracy", *(f"− {title}" for title in titles))
     caption = (
-        f"{study.score} over {study.seeds}; differences in points. In brackets 95 % intervals over seeds and images. "
-        "p: exact McNemar test, not corrected."
+        f"{study.score} over {study.seeds}; differences in points. In brackets 95 % intervals over seeds and images, "
+        "not corrected for the number of arms."
     )
     table = RunTable(f"{kind}_differences", "Differences", header, rows, caption)
     return Sheet(_without_empty(table), records, texts=2, folded=len(rows) > 12)
