@@ -19,14 +19,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from medgraph.config import PhantomConfig
 from medgraph.console import user_errors
+from medgraph.pretraining.comparison import Comparison
 from medgraph.pretraining.options import PretrainConfig
-
-if TYPE_CHECKING:
-    from medgraph.pretraining.comparison import Comparison
+from medgraph.pretraining.study import PretrainStudy, run_study
 
 ARMS: dict[str, tuple[str, ...]] = {
     "random": ("steps=0",),
@@ -46,23 +44,21 @@ ARMS: dict[str, tuple[str, ...]] = {
 """Arms by name: the methods, then a variant with sharper affinities, then the ablations of the paper."""
 
 
-def config() -> PretrainConfig:
-    """What all arms share."""
-    return PretrainConfig(name="lvm_med", data=PhantomConfig(num_train=4000, num_val=400, num_test=800, num_ood=0))
+def plan() -> PretrainStudy:
+    """The arms and what they share."""
+    data = PhantomConfig(num_train=4000, num_val=400, num_test=800, num_ood=0)
+    return PretrainStudy(
+        title="Pre-training of a vision tower: LVM-Med against SimCLR, BYOL, VICReg and random weights",
+        base=PretrainConfig(name="lvm_med", data=data),
+        arms=ARMS,
+        default=("random", "simclr", "byol", "vicreg", "lvm_med"),
+    )
 
 
 def main(argv: Sequence[str] | None = None) -> list[Comparison]:
     """Run, compare and report."""
     with user_errors():
-        from medgraph.pretraining.study import PretrainStudy, run_study
-
-        study = PretrainStudy(
-            title="Pre-training of a vision tower: LVM-Med against SimCLR, BYOL, VICReg and random weights",
-            base=config(),
-            arms=ARMS,
-            default=("random", "simclr", "byol", "vicreg", "lvm_med"),
-        )
-        return run_study(study, sys.argv[1:] if argv is None else argv)
+        return run_study(plan(), sys.argv[1:] if argv is None else argv)
 
 
 if __name__ == "__main__":

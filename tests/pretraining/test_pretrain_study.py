@@ -10,6 +10,7 @@ from medgraph.evaluation.probes import Features
 from medgraph.pretraining.comparison import compare
 from medgraph.pretraining.options import check
 from medgraph.pretraining.probing import effective_rank, quick_probes
+from medgraph.pretraining.study import run_study
 
 FILE = Path(__file__).parents[2] / "experiments" / "lvm_med.py"
 
@@ -48,20 +49,17 @@ def test_collapse_shows_in_the_figures_and_so_does_what_features_know():
 
 
 def test_every_arm_differs_from_lvm_med_in_what_its_name_says():
-    module = runpy.run_path(str(FILE))
-    base = parse(module["config"](), (), check)
-    for name, overrides in module["ARMS"].items():
-        config = parse(module["config"](), overrides, check)
+    plan = runpy.run_path(str(FILE))["plan"]()
+    base = parse(plan.base, (), check)
+    for name, overrides in plan.arms.items():
+        config = parse(plan.base, overrides, check)
         changed = {key for key in vars(base) if getattr(base, key) != getattr(config, key)}
         assert changed <= {"method", "steps", "matching"}, name
         assert (changed == set()) == (name == "lvm_med"), name
 
 
-def test_arguments_of_a_study_are_checked_before_anything_runs(capsys):
-    from medgraph.pretraining.study import PretrainStudy, run_study
-
-    module = runpy.run_path(str(FILE))
-    study = PretrainStudy("title", module["config"](), module["ARMS"], ("random", "lvm_med"))
+def test_arguments_of_a_study_are_checked_before_anything_runs():
+    study = runpy.run_path(str(FILE))["plan"]()
     with pytest.raises(ConfigError, match="arms=nothing: no such arm; known: random, simclr"):
         run_study(study, ["arms=nothing"])
     with pytest.raises(ConfigError, match="seeds=0: expected at least 1"):
