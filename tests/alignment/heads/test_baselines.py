@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from scipy.optimize import linprog
 
 from medgraph.alignment.heads.base import tokens_of
 from medgraph.alignment.heads.codes import balanced_codes, swapped_prediction
 from medgraph.alignment.heads.convirt import ConVIRTHead
 from medgraph.alignment.heads.logra import LoGraHead
 from medgraph.alignment.heads.mgca import MGCAHead, cross_attention_loss
-from medgraph.alignment.heads.ot import TokenOTHead, transport
+from medgraph.alignment.heads.ot import TokenOTHead
 from medgraph.alignment.heads.siglip import SigLIPHead
 from medgraph.alignment.heads.soft_infonce import SoftInfoNCEHead
 from medgraph.alignment.heads.surgvlp import SurgVLPHead, mil_nce
@@ -77,31 +75,6 @@ def test_surgvlp_with_one_text_is_infonce(make_input):
     terms = SurgVLPHead()(make_input(texts=("answer",))).terms
     assert terms["mil_nce"].item() == 0
     assert terms["infonce"].item() > 0
-
-
-def test_transport_is_the_linear_programme_for_small_epsilon():
-    cost = torch.rand(1, 1, 4, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    rows, columns = torch.tensor([[True, True, True, False]]), torch.tensor([[True, True, True]])
-    plan = transport(cost, rows, columns, epsilon=0.005, iterations=2000)[0, 0]
-    equal = np.zeros((7, 12))
-    for t in range(4):
-        equal[t, 3 * t : 3 * t + 3] = 1
-    for u in range(3):
-        equal[4 + u, u::3] = 1
-    exact = linprog(cost.flatten().numpy(), A_eq=equal, b_eq=[1 / 3, 1 / 3, 1 / 3, 0, 1 / 3, 1 / 3, 1 / 3]).fun
-    assert (plan * cost[0, 0]).sum().item() == pytest.approx(exact, abs=2e-3)
-    assert plan[3].sum() == 0
-    torch.testing.assert_close(plan.sum(0), torch.full((3,), 1 / 3, dtype=torch.float64))
-
-
-def test_unbalanced_transport_meets_its_optimality_conditions():
-    """At the optimum C + ε log T + ρ log(T1 / a) + ρ log(Tᵀ1 / b) = 0."""
-    cost = torch.rand(1, 1, 3, 4, dtype=torch.float64)
-    masks = torch.ones(1, 3, dtype=torch.bool), torch.ones(1, 4, dtype=torch.bool)
-    plan = transport(cost, *masks, epsilon=0.1, iterations=500, mass_penalty=0.5)[0, 0]
-    slope = cost[0, 0] + 0.1 * plan.log()
-    slope = slope + 0.5 * (3 * plan.sum(1, keepdim=True)).log() + 0.5 * (4 * plan.sum(0, keepdim=True)).log()
-    torch.testing.assert_close(slope, torch.zeros_like(slope), atol=1e-8, rtol=0)
 
 
 @pytest.mark.parametrize("head", [TokenOTHead, TokenUOTHead])
