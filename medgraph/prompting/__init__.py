@@ -1,0 +1,1 @@
+"""Few-shot classification with dual encoders: learnt prompts and adapters on frozen features."""
