@@ -1,7 +1,7 @@
 """What an arm does on average over the combinations of a study, direction by direction.
 
 Rows are too small to tell a gain of a few points from chance; their average is not. The interval is for these
-combinations: seeds, drawn alike for all rows, and images are drawn anew, combinations are not.
+combinations: it says what other seeds and other images would give, not other combinations.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from medgraph.cg.outcomes import Outcome
-from medgraph.cg.verdicts import resampled_means
+from medgraph.cg.verdicts import interval_of_average
 from medgraph.evaluation.plain import to_plain
-from medgraph.evaluation.statistics import Interval, percentile_interval
+from medgraph.evaluation.statistics import Interval
 from medgraph.report import plots
 from medgraph.report.cg_combinations import ARM, BY_CHANCE, CONTROLS
 from medgraph.report.cg_study import CgStudy, Sheet
@@ -99,11 +99,8 @@ def average_figure(study: CgStudy, found: Sequence[Average]) -> Picture:
 def _average(direction: str, arm: str, control: str, outcomes: Sequence[Outcome]) -> Average:
     pairs = [(outcome.scores[arm], outcome.scores[control]) for outcome in outcomes]
     differences = [(one.points - other.points, one.images) for one, other in pairs]
-    drawn = np.mean([resampled_means(points, images) for points, images in differences], 0)
     mean = float(np.mean([points.mean() for points, _ in differences]))
-    seeds = len(differences[0][0])
-    units = seeds if seeds > 1 else sum(len(set(images)) for _, images in differences)
-    return Average(direction, arm, control, mean, percentile_interval(drawn, units), len(outcomes))
+    return Average(direction, arm, control, mean, interval_of_average(differences), len(outcomes))
 
 
 def _cell(average: Average | None) -> str:

@@ -5,7 +5,6 @@ Letters: K sizes, S seeds, N test questions, R resamples.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -78,6 +77,7 @@ def curve(name: str, points: dict[int, Scores]) -> Curve:
     whole = np.tensordot(weights, np.array([one.points for one in scores]), 1)  # (S, N): the area is linear
     drawn = np.array([resampled_means(one.points, one.images) for one in scores])  # (K, R)
     clusters = len(whole) if len(whole) > 1 else len(set(scores[0].images))
+    ends = percentile_interval(sizes[first_reached(drawn)].astype(float), clusters)
     accuracy = np.array([one.accuracy for one in scores])
     return Curve(
         name=name,
@@ -87,20 +87,27 @@ def curve(name: str, points: dict[int, Scores]) -> Curve:
         area=float(whole.mean()),
         area_interval=interval_of(whole, scores[0].images),
         enough=int(sizes[first_reached(accuracy[:, None])[0]]),
-        enough_interval=percentile_interval(sizes[first_reached(drawn)].astype(float), clusters),
+        enough_interval=_outward(ends, sizes),
         questions=len(scores[0].questions),
     )
 
 
-def area_weights(sizes: Sequence[int]) -> Floats:
+def area_weights(sizes: npt.ArrayLike) -> Floats:
     """(K,) weights, which sum to one, of the trapezoidal rule over ``log(1 + images)``.
 
     Example:
         >>> area_weights([0, 9, 99]).round(2).tolist()
         [0.25, 0.5, 0.25]
     """
-    steps = np.diff(np.log1p(sizes))
+    steps = np.diff(np.log1p(np.asarray(sizes)))
     return np.asarray((np.append(steps, 0) + np.append(0, steps)) / (2 * steps.sum()))
+
+
+def _outward(ends: Interval, sizes: npt.NDArray[np.int64]) -> Interval:
+    """The nearest sizes that hold an interval of sizes; NaN where there is none."""
+    if np.isnan(ends.low):
+        return ends
+    return Interval(float(sizes[sizes <= ends.low].max()), float(sizes[sizes >= ends.high].min()))
 
 
 def first_reached(accuracy: Floats) -> npt.NDArray[np.intp]:

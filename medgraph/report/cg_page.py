@@ -50,7 +50,7 @@ def write_cg_report(study: CgStudy) -> CgReport:
     sections += [kind_section(study, kind) for kind in study.kinds]
     sections += [element_section(study, elements)] if elements else []
     sheets = [sheet for section in sections for sheet in section.sheets]
-    summary = {
+    summary: dict[str, Any] = {
         "plan": hashlib.sha256((folder / FILE).read_bytes()).hexdigest()[:12],
         "scoring": study.scoring,
         "runs": len(study.plan.runs),

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from medgraph.cg.outcomes import Outcome
 from medgraph.report import cg_figures, plots
-from medgraph.report.cg_average import Average, average_figure, average_sheet
 from medgraph.report.cg_arms import CURVES, accuracy_sheet, difference_sheet
+from medgraph.report.cg_average import Average, average_figure, average_sheet
 from medgraph.report.cg_combinations import (
     Rates,
     Row,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from statistics import median
+from typing import Any
 
 from medgraph.cg.execute import is_done, result_file
 from medgraph.report.cg_average import ALL, Average
@@ -116,7 +117,7 @@ def _code(study: CgStudy) -> list[str]:
     return [f"Runs were made by different versions of the code: {counted}."] if len(codes) > 1 else []
 
 
-def _environments(study: CgStudy) -> list[dict[str, object]]:
+def _environments(study: CgStudy) -> list[dict[str, Any]]:
     done = [key for key in study.plan.runs if is_done(study.folder, key)]
     return [found for key in done if (found := read_json(result_file(study.folder, key, "environment.json")))]
 

@@ -103,7 +103,7 @@ def rows_of(written, name):
 
 
 def test_every_kind_has_tables_in_three_formats_and_in_numbers(written):
-    expected = {"combinations", "verdicts", "chance", "elements", "low_data_curves", "scale_curves",
+    expected = {"combinations", "verdicts", "averages", "chance", "elements", "low_data_curves", "scale_curves",
                 *(f"{kind}_{what}" for kind in ("combination", "break", "multi_task", "unheard of")
                   for what in ("accuracy", "differences")), "low_data_differences", "scale_differences"}  # fmt: skip
     assert set(written.summary["tables"]) == expected
@@ -178,11 +178,23 @@ def test_unknown_kinds_are_compared_with_the_same_number_of_target_images(writte
 
 def test_the_page_is_whole_and_says_what_to_mind(written):
     text = written.page.read_text().replace("\u202f", " ")
-    assert text.count("<svg") == 2 + 2 + 2 + 1 + 1 + 3
+    assert text.count("<svg") == 1 + 2 + 2 + 2 + 1 + 1 + 3
     assert "Training on related subsets helps in 2 of 2 combinations" in text
     assert "equals the target at the parent level: 1 · 28 X-ray/Lung/covid" in text
     assert "Left out: no images." in text
     assert "http" not in text.replace("http://www.w3.org", "").replace("https://www.w3.org", "")
+
+
+def test_averages_over_rows_stand_beside_arms_that_cannot_help(written):
+    averages = {(one["direction"], one["arm"], one["control"]): one
+                for one in written.summary["tables"]["averages"]["rows"]}  # fmt: skip
+    related = averages["all", "related", "baseline_plus"]
+    rows = written.summary["tables"]["verdicts"]["rows"]
+    effects = [effect["mean"] for row in rows for effect in row["effects"] if effect["control"] == "baseline_plus"]
+    assert related["rows"] == len(effects) == 2
+    assert related["mean"] == pytest.approx(sum(effects) / 2)
+    assert related["interval"]["low"] > 0 > averages["all", "label_shuffled", "baseline_plus"]["interval"]["low"]
+    assert "On average over the combinations, in points: +" in written.page.read_text()
 
 
 def test_the_terminal_shows_the_verdict_and_the_table(written, capsys):
