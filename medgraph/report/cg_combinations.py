@@ -97,13 +97,13 @@ def verdict_sheet(study: CgStudy, rows: Sequence[Row]) -> Sheet:
         ))  # fmt: skip
         records.append({"number": row.number, **to_plain(row.verdict), "covered": covered})
     names = [arm_name(control) for control in CONTROLS]
-    effect_header = [cell for name in names for cell in (f"− {name}", f"p (Holm), {name}")]
+    effect_header = [cell for name in names for cell in (f"− {name}", f"p, {name}")]
     questions = span(row.verdict.questions for row in rows)
     header = ("combination", *effect_header, "helps", "n", "detectable", "contains")
     caption = (
         "Differences of the related arm in points with 95 % intervals over seeds and images. p: exact McNemar test of "
-        "what most seeds got right, in brackets corrected by Holm for all tests of this table. Helps: both intervals "
-        "above zero and both corrected p < 0.05. Detectable: smallest difference, in points, that "
+        "what most seeds got right, corrected by Holm for all tests of this table. Helps: both intervals "
+        "above zero and both p < 0.05. Detectable: smallest difference, in points, that "
         f"{questions} questions find with a power of 80 %. Contains: elements (M, A, T) and pairs of elements of the "
         "target that the related subsets have in the fine view."
     )
@@ -183,7 +183,7 @@ def backbone_sheet(study: CgStudy, rows: Sequence[Row]) -> Sheet:
 def _effect_cells(effect: Effect | None) -> tuple[str, str]:
     if effect is None:
         return "no such arm", ""
-    return f"{points(effect.mean)} ({interval(effect, signed=True)})", f"{p_value(effect.p)} ({p_value(effect.p_holm)})"
+    return f"{points(effect.mean)} ({interval(effect, signed=True)})", p_value(effect.p_holm)
 
 
 def _printed(row: PublishedRow) -> str:
