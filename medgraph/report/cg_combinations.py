@@ -104,8 +104,8 @@ def verdict_sheet(study: CgStudy, rows: Sequence[Row]) -> Sheet:
         "Differences of the related arm in points with 95 % intervals over seeds and images. p: exact McNemar test of "
         "what most seeds got right, corrected by Holm for all tests of this table. Helps: both intervals "
         "above zero and both p < 0.05. Detectable: smallest difference, in points, that "
-        f"{questions} questions find with a power of 80 %. Contains: elements (M, A, T) and pairs of elements of the "
-        "target that the related subsets have in the fine view."
+        f"{questions} questions find with a power of 80 %. Contains: pairs of elements (M, A, T) of the target that "
+        "one related subset has in the fine view, and other elements that one has."
     )
     return Sheet(RunTable("verdicts", "With tests and intervals", header, lines, caption), records, 1)
 
@@ -196,7 +196,10 @@ def _tick(yes: bool) -> str:
 
 
 def _initials(parts: Sequence[str]) -> str:
-    return " ".join("".join(word[0].upper() for word in part.split("+")) for part in parts) or "nothing"
+    """Pairs, and elements that are in none of them: ``MA T``."""
+    sets = [set(part.split("+")) for part in parts]
+    largest = [part for part, own in zip(parts, sets, strict=True) if not any(own < other for other in sets)]
+    return " ".join("".join(word[0].upper() for word in part.split("+")) for part in largest) or "nothing"
 
 
 def span(numbers: Iterable[int]) -> str:
