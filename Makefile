@@ -6,6 +6,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
 BIN := .venv/bin
 READY := .venv/.ready
 EXPERIMENT ?= experiments/exgra_10pct.py
+PARALLEL ?= --numprocesses 2 --dist loadscope
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-slow coverage lint format clean
@@ -23,13 +24,13 @@ demo: $(READY)
 	$(BIN)/lightning run $(EXPERIMENT) $(ARGS)
 
 test: lint
-	$(BIN)/pytest
+	$(BIN)/pytest $(PARALLEL)
 
 coverage: $(READY)
 	$(BIN)/pytest --cov --cov-report=term
 
 test-slow: $(READY)
-	$(BIN)/pytest -m slow
+	$(BIN)/pytest $(PARALLEL) -m slow
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -44,6 +44,7 @@ def parse(default: C, argv: Sequence[str] = (), check: Callable[[Any], None] = v
         ConfigError: for anything that is not understood, with the key, the value and the way out.
 
     Example:
+        >>> from medgraph.config import ExperimentConfig
         >>> config = parse(ExperimentConfig(), ["seed=1", "data.fraction=0.1", "stage2.train=projector,llm"])
         >>> config.seed, config.data.fraction, config.stage2.train
         (1, 0.1, ['projector', 'llm'])

