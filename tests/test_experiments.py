@@ -12,7 +12,7 @@ from medgraph.evaluation.results import Results
 from medgraph.training.recipes import resolve
 
 FOLDER = Path(__file__).parents[1] / "experiments"
-STUDIES = ("ablations", "data_efficiency", "does_graph_alignment_help", "lvm_med", "pretrain_tiny")
+STUDIES = ("ablations", "cg_validation", "data_efficiency", "does_graph_alignment_help", "lvm_med", "pretrain_tiny")
 NAMES = sorted(file.stem for file in FOLDER.glob("*.py") if file.stem not in STUDIES)
 FAST = ("exgra_10pct",)
 RUNS = [name if name in FAST else pytest.param(name, marks=pytest.mark.slow) for name in NAMES]
@@ -93,6 +93,18 @@ def test_every_ablation_changes_what_it_says_and_nothing_else():
         assert getattr(config, group) != getattr(base, group), arm.name
         seen.add(override)
     assert len(seen) == len(plan.arms) - 1
+
+
+def test_the_worlds_of_the_cg_validation_differ_in_nothing_but_the_interaction():
+    module = runpy.run_path(str(FOLDER / "cg_validation.py"))
+    options = {"seeds": 1, "workers": 1, "limit": 1, "images": 20}
+    one, other = module["plans"](options, {"num_train": 600, "num_val": 10}, ["stage2.steps=2"]).values()
+    assert [source["interaction"] for plan in (one, other) for source in plan.sources] == [0, 1]
+    assert [e.name for e in one.experiments] == [e.name for e in other.experiments]
+    assert {e.direction for e in one.experiments} == set(module["DIRECTIONS"])
+    for here, there in zip(one.experiments, other.experiments, strict=True):
+        assert [arm for arm in here.arms if arm.name not in ("placebo", "label_shuffled")] == list(there.arms)
+    assert not one.runs.keys() & other.runs.keys()
 
 
 def test_an_experiment_refuses_a_typo_in_one_line(tmp_path, monkeypatch, capsys):
