@@ -66,6 +66,8 @@ def transport_plan(
     row_power, column_power = (1 / (1 + epsilon / rho) for rho in relaxation)
     tiny = torch.finfo(costs.dtype).tiny
     w = torch.zeros_like(scores[..., :1, :])
+    if columns is not None:  # before convergence the plan depends on where it starts: not on how much padding there is
+        w = w.masked_fill(columns.unsqueeze(-2) == 0, NO_MASS)
     for start in range(0, iterations, BLOCK):
         u = row_power * (log_a - (scores + w).logsumexp(-1, keepdim=True))
         w = column_power * (log_b - (scores + u).logsumexp(-2, keepdim=True))

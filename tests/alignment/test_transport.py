@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from scipy.optimize import linprog
 
 from medgraph.alignment.sinkhorn import sinkhorn
@@ -89,6 +90,18 @@ def test_a_row_of_mass_zero_takes_no_part_not_even_in_the_gradient():
     assert not plan[:, -1].any()
     assert not gradient[:, -1].any()
     assert gradient.isfinite().all()
+
+
+@pytest.mark.parametrize("iterations", [1, 7, 60])
+def test_padding_changes_nothing_however_much_there_is_and_long_before_convergence(iterations):
+    costs = torch.rand(3, 6, 9, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    rows, columns = torch.full((4,), 0.25, dtype=torch.float64), torch.full((5,), 0.2, dtype=torch.float64)
+    expected = transport_plan(costs[:, :4, :5], 0.05, rows=rows, columns=columns, iterations=iterations)
+    padded = transport_plan(
+        costs, 0.05, rows=F.pad(rows, (0, 2)), columns=F.pad(columns, (0, 4)), iterations=iterations
+    )
+    torch.testing.assert_close(padded[:, :4, :5], expected)
+    assert padded.sum() == pytest.approx(float(expected.sum()))
 
 
 def test_small_temperatures_do_not_overflow_in_float32():
