@@ -122,6 +122,12 @@ def _flags(combination: Combination) -> list[str]:
     return [*leaks, *(f"a related subset shares {name} with the target" for name in combination.shared_sources)]
 
 
+def _beyond(grid: Sequence[int], there: int, what: str) -> list[str]:
+    """What a reader has to know of sizes that are larger than the data."""
+    left_out = ", ".join(str(size) for size in grid if size > there)
+    return [f"no arms of {left_out}: there are {there} {what}"] if left_out else []
+
+
 class Designer:
     """Designs experiments on a pool.
 
@@ -259,14 +265,19 @@ class Designer:
         arms = [Arm(f"{name} + {n} target", tuple(keys), images, name == "unrelated", target_images=n)
                 for name, keys in bases.items() for n in sizes]  # fmt: skip
         arms += [Arm(f"{n} target", target_images=n) for n in sizes if n]
-        return Experiment("low_data", target, (Arm("zero_shot"), *arms))
+        smaller = f"related and unrelated arms have {images} images each, as many as both can give"
+        flags = [smaller] * (images < self.images) + _beyond(
+            grid, self.capacity(target)[target], "images of the target"
+        )
+        return Experiment("low_data", target, (Arm("zero_shot"), *arms), flags=tuple(flags))
 
     def scale(self, target: str, grid: Sequence[int] = RELATED_IMAGES) -> Experiment:
         """More and more related, or unrelated, images (Med-MAT, Fig. 5)."""
         bases, images = self._bases(target)
         arms = [Arm(f"{n} {name}", tuple(keys), n, name == "unrelated")
                 for name, keys in bases.items() for n in grid if 0 < n <= images]  # fmt: skip
-        return Experiment("scale", target, (Arm("zero_shot"), *arms))
+        flags = _beyond(grid, images, "images that related and unrelated subsets can both give")
+        return Experiment("scale", target, (Arm("zero_shot"), *arms), flags=tuple(flags))
 
     def multi_task(self, target: str) -> Experiment:
         """All subsets together against the target's own, in as many epochs and in as many steps (Tables 1 and 2)."""

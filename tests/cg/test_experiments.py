@@ -139,6 +139,12 @@ def test_low_data_and_scale_walk_their_grids(designer):
     assert set(low) == {"zero_shot", "related + 0 target", "related + 5 target", "unrelated + 0 target",
                         "unrelated + 5 target", "5 target"}  # fmt: skip
     assert low["related + 5 target"].counts(designer.capacity(TARGET), TARGET, 0)[TARGET] == 5
+    own = designer.capacity(TARGET)[TARGET]
+    assert designer.low_data(TARGET, grid=(5, 9999)).flags == (
+        f"no arms of 9999: there are {own} images of the target",
+    )
+    assert designer.low_data(TARGET, grid=(5,)).flags == ()
+    assert "no arms of 9999: there are 40 images" in designer.scale(TARGET, grid=(10, 9999)).flags[0]
     scale = arms(designer.scale(TARGET, grid=(0, 10, 20, 9999)))
     assert set(scale) == {"zero_shot", "10 related", "20 related", "10 unrelated", "20 unrelated"}
 
