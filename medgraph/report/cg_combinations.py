@@ -101,8 +101,8 @@ def verdict_sheet(study: CgStudy, rows: Sequence[Row]) -> Sheet:
     questions = span(row.verdict.questions for row in rows)
     header = ("combination", *effect_header, "helps", "n", "detectable", "contains")
     caption = (
-        "Differences of the related arm in points with 95 % intervals over seeds and images. p: exact McNemar test of "
-        "what most seeds got right, corrected by Holm for all tests of this table. Helps: both intervals "
+        "Differences of the related arm in points with 95 % intervals over seeds and images. p: exact paired test "
+        "over images (McNemar's, with one seed), corrected by Holm for all tests of this table. Helps: both intervals "
         "above zero and both p < 0.05. Detectable: smallest difference, in points, that "
         f"{questions} questions find with a power of 80 %. Contains: pairs of elements (M, A, T) of the target that "
         "one related subset has in the fine view, and other elements that one has."

@@ -1,11 +1,13 @@
 import dataclasses
+import itertools
 import json
 
 import numpy as np
 import pytest
 
-from medgraph.cg.verdicts import Scores, compare, interval_of, interval_of_average, judge, read_scores
+from medgraph.cg.verdicts import Scores, compare, interval_of, interval_of_average, judge, paired_p, read_scores
 from medgraph.evaluation.predictions import Prediction
+from medgraph.evaluation.statistics import mcnemar
 
 
 def scores(rates, questions=200, seed=0, repeats=1):
@@ -90,6 +92,33 @@ def test_the_average_of_rows_is_surer_than_a_row_unless_they_are_the_same():
     rows = [(scores([0.5] * 8, 100, seed).points, [f"{seed}/{i}" for i in range(100)]) for seed in range(4)]
     assert width(rows) < 0.7 * min(width([row]) for row in rows)
     assert width(rows[:1] * 4) == pytest.approx(width(rows[:1]))
+
+
+def test_the_paired_test_is_mcnemars_with_one_seed():
+    for seed in range(5):
+        one, other = scores([0.5], 40, seed), scores([0.35], 40, seed + 10)
+        expected = mcnemar(other.points[0], one.points[0])
+        assert paired_p(one.points - other.points, one.images) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("boxes", [False, True])
+def test_the_paired_test_counts_all_signs(boxes):
+    rng = np.random.default_rng(1)
+    points = rng.integers(-1, 2, (3, 16)) / (4 if boxes else 1)
+    images = [f"i{i // 2}" for i in range(16)]
+    sums = points.sum(0).reshape(8, 2).sum(1)
+    signs = np.array(list(itertools.product([-1, 1], repeat=8)))
+    expected = np.mean(np.abs(signs @ sums) >= abs(sums.sum()) - 1e-9)
+    assert paired_p(points, images) == pytest.approx(expected)
+
+
+def test_a_constant_guess_is_no_better_than_guesses_that_vary():
+    rng = np.random.default_rng(0)
+    answers = np.arange(1500) % 3
+    constant = np.repeat((answers == 0)[None], 3, 0).astype(float)
+    varied = (rng.integers(0, 3, (3, 1500)) == answers).astype(float)
+    assert mcnemar(varied.mean(0), constant.mean(0)) < 0.01  # what most seeds got right
+    assert paired_p(constant - varied, [str(i) for i in range(1500)]) > 0.1
 
 
 def test_equal_arms_are_ticked_half_of_the_time_and_help_almost_never():
