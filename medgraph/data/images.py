@@ -19,6 +19,8 @@ from medgraph.data.errors import DataError
 from medgraph.data.paths import safe_relative
 from medgraph.data.records import Image, Record
 
+KEPT_BYTES = 2 << 30
+"""Decoded images that stay in memory."""
 MAX_PIXELS = 89_478_485
 """Largest accepted width times height: the size above which Pillow suspects a decompression bomb."""
 
@@ -64,6 +66,30 @@ class ImageFolder:
 def image_root(load_image: Callable[[str, int], Image]) -> Path | None:
     """Folder of the image files behind a corpus' ``load_image``; None for generated images."""
     return getattr(load_image, "root", None)
+
+
+class KeptImages:
+    """Decoded images in memory, as uint8; a corpus' ``load_image``.
+
+    Args:
+        load_image: the loader behind it.
+        limit: bytes to keep; images beyond it are loaded again each time.
+    """
+
+    def __init__(self, load_image: Callable[[str, int], Image], limit: int = KEPT_BYTES) -> None:
+        self.load_image, self.limit, self.root = load_image, limit, image_root(load_image)
+        self._images: dict[tuple[str, int], Image] = {}
+        self._bytes = 0
+
+    def __call__(self, image: str, side: int) -> Image:
+        """Load an image: (side, side, 3) uint8."""
+        if (image, side) in self._images:
+            return self._images[image, side]
+        loaded = self.load_image(image, side)
+        if self._bytes + loaded.nbytes <= self.limit:
+            self._images[image, side] = loaded
+            self._bytes += loaded.nbytes
+        return loaded
 
 
 def decode(path: Path, content: bytes | None = None) -> PIL.Image.Image:

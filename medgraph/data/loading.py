@@ -13,6 +13,7 @@ from torch.utils.data import Dataset, Sampler
 from medgraph.config import ConfigError
 from medgraph.data.augment import augment
 from medgraph.data.cache import CachedImages
+from medgraph.data.images import KEPT_BYTES, KeptImages
 from medgraph.data.records import Corpus, Image, Record, conversations_in
 
 Key = tuple[int, int]
@@ -25,22 +26,20 @@ class ImageCache:
     Args:
         corpus: where images come from.
         side: pixels.
-        limit: bytes to keep; images beyond it are loaded again each time. Memory-mapped images are not kept.
+        limit: bytes to keep; images beyond it are loaded again each time. Images that the corpus itself keeps, or that
+            are memory-mapped, are not kept again.
     """
 
-    def __init__(self, corpus: Corpus, side: int, limit: int = 2 << 30) -> None:
-        self.corpus, self.side = corpus, side
-        self.limit = 0 if isinstance(corpus.load_image, CachedImages) else limit
-        self._images: dict[str, Image] = {}
+    def __init__(self, corpus: Corpus, side: int, limit: int = KEPT_BYTES) -> None:
+        self.side, self.limit, self._load = side, limit, corpus.load_image
+        if isinstance(self._load, (CachedImages, KeptImages)):
+            self.limit = 0
+        else:
+            self._load = KeptImages(self._load, limit)
 
     def __call__(self, image: str) -> Image:
         """Load an image: (side, side, 3) uint8."""
-        if image in self._images:
-            return self._images[image]
-        loaded = self.corpus.load_image(image, self.side)
-        if (len(self._images) + 1) * loaded.nbytes <= self.limit:
-            self._images[image] = loaded
-        return loaded
+        return self._load(image, self.side)
 
 
 class ConversationDataset(Dataset[tuple[Image, list[Record]]]):

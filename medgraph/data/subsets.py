@@ -17,7 +17,7 @@ from typing import Any, Literal
 from medgraph.config import ConfigError, DataConfig, MixtureConfig, SubsetsConfig
 from medgraph.config.mixture import nested_source
 from medgraph.data import build_corpus
-from medgraph.data.images import image_root
+from medgraph.data.images import KeptImages
 from medgraph.data.plan import draw
 from medgraph.data.records import Corpus, Image, MATTriplet, Record
 from medgraph.data.registry import Registry, SubsetSpec, builtin, from_yaml
@@ -33,8 +33,6 @@ WHOLE: dict[str, dict[str, Any]] = {
     "folder": {"ood_subsets": ["none"]},
 }
 """Options that keep a source from holding anything out."""
-KEPT_BYTES = 2 << 30
-"""Decoded images that stay in memory for the next run of the same process."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -172,26 +170,7 @@ def build_subsets(config: SubsetsConfig) -> Corpus:
 def _pool_of(sources: str, extended: Literal["paraphrase", "context"]) -> Pool:
     """The pool of sources in JSON; a process that makes several runs reads it, and decodes its images, once."""
     pool = read_pool(json.loads(sources), DataConfig(extended=extended))
-    return replace(pool, load_image=_KeptImages(pool.load_image))
-
-
-class _KeptImages:
-    """Loads images, and keeps them."""
-
-    def __init__(self, load_image: Callable[[str, int], Image]) -> None:
-        self.load_image, self.root = load_image, image_root(load_image)
-        self._images: dict[tuple[str, int], Image] = {}
-        self._bytes = 0
-
-    def __call__(self, image: str, side: int) -> Image:
-        """Load an image: (side, side, 3) uint8."""
-        if (image, side) in self._images:
-            return self._images[image, side]
-        loaded = self.load_image(image, side)
-        if self._bytes + loaded.nbytes <= KEPT_BYTES:
-            self._images[image, side] = loaded
-            self._bytes += loaded.nbytes
-        return loaded
+    return replace(pool, load_image=KeptImages(pool.load_image))
 
 
 def read_counts(entries: Sequence[str], known: Iterable[str]) -> dict[str, int]:

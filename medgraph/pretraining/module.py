@@ -10,17 +10,16 @@ import math
 from typing import Any
 
 import lightning as L
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from medgraph.data.datamodule import trained_batches
 from medgraph.models.vision import VisionTower
 from medgraph.pretraining.data import ViewBatch
 from medgraph.pretraining.graph_matching import GraphMatching
 from medgraph.pretraining.losses import BYOL, EncodedViews, SimCLR, VICReg, ViewLoss, projector
 from medgraph.pretraining.options import PretrainConfig
 from medgraph.training.optimizer import cosine_adamw
+from medgraph.training.steps import start_batch
 
 
 def build_loss(config: PretrainConfig) -> ViewLoss:
@@ -75,10 +74,7 @@ class PretrainModule(L.LightningModule):
 
     def on_train_batch_start(self, batch: ViewBatch, batch_idx: int) -> None:
         """Let dropout depend on seed and batch alone, and log under the true step."""
-        drawn = np.random.SeedSequence((self.config.seed, trained_batches(self.trainer)))
-        torch.manual_seed(int(drawn.generate_state(1)[0]))
-        # Lightning's own count is one too high after resuming
-        self.trainer.fit_loop.epoch_loop._batches_that_stepped = self.global_step
+        start_batch(self, self.config.seed)
 
     def training_step(self, batch: ViewBatch, batch_idx: int) -> Tensor:
         """Loss of one batch."""

@@ -20,6 +20,7 @@ from medgraph.pretraining.options import PretrainConfig, check
 from medgraph.pretraining.report import comparison_table, write_study_report
 from medgraph.pretraining.run import PretrainOutcome, pretrain
 from medgraph.training.rundir import write_json
+from medgraph.training.study import split_options
 
 COMPARED = (("linear", "Accuracy of a linear probe"), ("knn", "Accuracy of a k-NN probe"))
 
@@ -82,19 +83,8 @@ def run_study(study: PretrainStudy, argv: Sequence[str], console: Console | None
 
 def _split(study: PretrainStudy, argv: Sequence[str]) -> tuple[list[str], int, list[str]]:
     """Arms with the reference first, number of seeds, and the other arguments."""
-    wanted, seeds, rest = list(study.default), study.seeds, []
-    for argument in argv:
-        key, _, value = argument.lstrip("-").partition("=")
-        if key == "seed":
-            raise ConfigError("seed: a study runs several; use seeds=N for the seeds 0 to N-1")
-        if key == "arms":
-            wanted = [name.strip() for name in value.strip("[]").split(",") if name.strip()]
-        elif key == "seeds":
-            if not value.isdecimal() or int(value) < 1:
-                raise ConfigError(f"{argument}: expected at least 1")
-            seeds = int(value)
-        else:
-            rest.append(argument)
+    options, rest = split_options(argv, ["seeds"])
+    wanted, seeds = options.get("arms", study.default), options.get("seeds", study.seeds)
     for name in wanted:
         if name not in study.arms:
             raise ConfigError(f"arms={name}: no such arm; known: {', '.join(study.arms)}")

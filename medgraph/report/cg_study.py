@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from medgraph.cg.combinations import Combination, enumerate_combinations
-from medgraph.cg.execute import unfinished
+from medgraph.cg.execute import result_file, unfinished
 from medgraph.cg.outcomes import Outcome, read_outcomes
 from medgraph.cg.plan import Plan
 from medgraph.cg.published import PublishedRow, rows_of
@@ -21,6 +21,7 @@ from medgraph.data.registry import builtin
 from medgraph.evaluation.statistics import Interval
 from medgraph.report.tables import RunTable
 from medgraph.report.words import arm_name
+from medgraph.training.rundir import read_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +154,13 @@ class CgStudy:
         experiment = outcome.experiment
         found = self._med_mat.get((experiment.direction, experiment.target, experiment.related))
         return rows_of(found, builtin()) if found else []
+
+    @cached_property
+    def environments(self) -> list[dict[str, Any]]:
+        """Where the finished runs were made, in the order of the plan."""
+        left = set(self.left)
+        files = [result_file(self.folder, key, "environment.json") for key in self.plan.runs if key not in left]
+        return [found for file in files if (found := read_json(file))]
 
     @cached_property
     def _med_mat(self) -> dict[tuple[str, str, tuple[str, ...]], Combination]:

@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from statistics import median
-from typing import Any
 
-from medgraph.cg.execute import is_done, result_file
 from medgraph.report.cg_average import ALL, Average
 from medgraph.report.cg_combinations import ARM, BY_CHANCE, CONTROLS, Rates, Row, span
 from medgraph.report.cg_elements import Contribution
 from medgraph.report.cg_study import CgStudy
 from medgraph.report.words import arm_name, interval, percent, points
-from medgraph.training.rundir import read_json
 
 FEW_SEEDS = 5
 _NAMED = 4
@@ -99,9 +96,8 @@ def fact_tables(study: CgStudy, plan_hash: str) -> dict[str, list[tuple[str, str
                     for source in plan.sources],
         "Backbones": [(name, " ".join(values)) for name, values in plan.backbones.items() if name],
     }  # fmt: skip
-    environment = _environments(study)
-    if environment:
-        first = environment[0]
+    if study.environments:
+        first = study.environments[0]
         tables["Environment of the first run"] = [
             ("git", str(first.get("git"))), ("python", str(first.get("python"))),
             ("machine", str(first.get("platform"))),
@@ -112,14 +108,9 @@ def fact_tables(study: CgStudy, plan_hash: str) -> dict[str, list[tuple[str, str
 
 
 def _code(study: CgStudy) -> list[str]:
-    codes = Counter(str(one.get("code")) for one in _environments(study))
+    codes = Counter(str(one.get("code")) for one in study.environments)
     counted = ", ".join(f"{code} in {count} runs" for code, count in codes.most_common())
     return [f"Runs were made by different versions of the code: {counted}."] if len(codes) > 1 else []
-
-
-def _environments(study: CgStudy) -> list[dict[str, Any]]:
-    done = [key for key in study.plan.runs if is_done(study.folder, key)]
-    return [found for key in done if (found := read_json(result_file(study.folder, key, "environment.json")))]
 
 
 def _some(names: Sequence[str]) -> str:

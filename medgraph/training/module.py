@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import lightning as L
-import numpy as np
 import torch
 from lightning.pytorch.strategies import FSDPStrategy, ModelParallelStrategy
 from torch import Tensor, nn
@@ -18,7 +17,6 @@ from medgraph.alignment.memory import NodeMemory
 from medgraph.config import StageConfig
 from medgraph.data.collate import ConversationBatch, QuestionBatch, TokenBatch
 from medgraph.data.conversation import IGNORE
-from medgraph.data.datamodule import trained_batches
 from medgraph.data.loading import rank_and_ranks
 from medgraph.evaluation.scoring import strict_score
 from medgraph.models.medvlm import MedVLM
@@ -27,6 +25,7 @@ from medgraph.training.later import Later
 from medgraph.training.matches import Matches
 from medgraph.training.optimizer import cosine_adamw
 from medgraph.training.ranks import gather, mean_over_ranks, mean_weights
+from medgraph.training.steps import start_batch
 from medgraph.training.strategies import hand_back, light_copy, name_parameters, shard
 from medgraph.training.weights import check_names, without_frozen
 
@@ -101,12 +100,7 @@ class StageModule(L.LightningModule):
 
     def on_train_batch_start(self, batch: ConversationBatch, batch_idx: int) -> None:
         """Let dropout depend on seed, batch and rank alone, and log under the true step."""
-        drawn = (self.seed, trained_batches(self.trainer), rank_and_ranks()[0])
-        # torch.manual_seed formats a stack for each kind of device that is not there, a millisecond in all
-        source = torch.default_generator if self.device.type == "cpu" else torch
-        source.manual_seed(int(np.random.SeedSequence(drawn).generate_state(1)[0]))
-        # Lightning's own count is one too high after resuming behind a validation
-        self.trainer.fit_loop.epoch_loop._batches_that_stepped = self.global_step
+        start_batch(self, self.seed, rank_and_ranks()[0])
 
     def training_step(self, batch: ConversationBatch, batch_idx: int) -> Tensor:
         """Loss of one batch."""

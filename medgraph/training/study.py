@@ -120,7 +120,8 @@ def run_study(plan: StudyPlan, argv: Sequence[str], console: Console | None = No
     from medgraph.report.study import terminal_study_table, write_study_report
 
     console = console or Console()
-    options, overrides = _split_options(argv)
+    given, overrides = split_options(argv, ("seeds", "workers", "screening_seeds"), ("save_reference",))
+    options = StudyOptions(**given)
     folder = _folder(plan, overrides)
     console.print(f"[bold]{plan.name}[/bold]  {folder}")
     named, families = _select(plan, options.arms)
@@ -219,8 +220,19 @@ def save_reference(study: Study, file: Path, measured_on: dict[str, Any]) -> Non
     file.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
 
 
-def _split_options(argv: Sequence[str]) -> tuple[StudyOptions, list[str]]:
-    """Options of the study itself, and the rest."""
+def split_options(
+    argv: Sequence[str], numbers: Sequence[str], switches: Sequence[str] = ()
+) -> tuple[dict[str, Any], list[str]]:
+    """Options of a study itself, and the rest.
+
+    Args:
+        argv: ``key=value``.
+        numbers: options that are a number, at least 1; ``arms=a,b`` is known always.
+        switches: options that are true or false.
+
+    Raises:
+        ConfigError: for a malformed value, or ``seed``.
+    """
     options: dict[str, Any] = {}
     rest = []
     for argument in argv:
@@ -229,17 +241,17 @@ def _split_options(argv: Sequence[str]) -> tuple[StudyOptions, list[str]]:
             raise ConfigError("seed: a study runs several; use seeds=N for the seeds 0 to N-1")
         if key == "arms":
             options[key] = tuple(name.strip() for name in value.strip("[]").split(",") if name.strip())
-        elif key == "save_reference":
+        elif key in switches:
             if value.lower() not in ("true", "false"):
                 raise ConfigError(f"{argument}: expected true or false")
             options[key] = value.lower() == "true"
-        elif key in ("seeds", "workers", "screening_seeds"):
+        elif key in numbers:
             if not value.isdecimal() or int(value) < 1:
                 raise ConfigError(f"{argument}: expected at least 1")
             options[key] = int(value)
         else:
             rest.append(argument)
-    return StudyOptions(**options), rest
+    return options, rest
 
 
 def _folder(plan: StudyPlan, overrides: Sequence[str]) -> Path:
