@@ -110,7 +110,8 @@ except SystemExit as end:
 
 def imported(code: str) -> tuple[set[str], str]:
     """Which packages outside the standard library the code imports, and what it prints."""
-    code += "\nimport sys\nprint(*{name.partition('.')[0] for name in sys.modules} - sys.stdlib_module_names, file=sys.stderr)"
+    code += "\nimport sys\npackages = {name.partition('.')[0] for name in sys.modules} - sys.stdlib_module_names"
+    code += "\nprint(*packages, file=sys.stderr)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     return set(done.stderr.split()), done.stdout
 
