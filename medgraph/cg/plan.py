@@ -21,9 +21,9 @@ from medgraph.cg.experiments import CONDITIONS, KINDS, PAPER_CONDITIONS, Arm, De
 from medgraph.cg.relations import subset_of
 from medgraph.config import ConfigError, ExperimentConfig, StageConfig, SubsetsConfig, parse, to_dict
 from medgraph.data.subsets import Pool, read_pool
+from medgraph.files import write_json
 from medgraph.models.build import assets_hash
 from medgraph.training.recipes import resolve
-from medgraph.training.rundir import write_json
 
 FILE = "plan.json"
 

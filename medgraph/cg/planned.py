@@ -11,7 +11,7 @@ from rich.text import Text
 
 from medgraph.cg.execute import result_file, unfinished
 from medgraph.cg.plan import Plan, describe
-from medgraph.training.rundir import read_json
+from medgraph.files import read_json
 
 SHOWN = 4
 """Subsets named in a row; more are counted."""

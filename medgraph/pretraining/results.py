@@ -9,7 +9,7 @@ from pathlib import Path
 
 from medgraph.evaluation.estimate import Estimate
 from medgraph.evaluation.probes import ProbeResult
-from medgraph.training.rundir import write_json
+from medgraph.files import write_json
 
 FIGURES = ("accuracy", "macro_f1", "macro_auroc", "macro_recall")
 """Figures of a probe, the first one is what studies compare."""

@@ -15,11 +15,11 @@ from rich.console import Console
 from rich.table import Table
 
 from medgraph.config import ConfigError, config_hash, parse
+from medgraph.files import write_json
 from medgraph.pretraining.comparison import Comparison, compare
 from medgraph.pretraining.options import PretrainConfig, check
 from medgraph.pretraining.report import comparison_table, write_study_report
 from medgraph.pretraining.run import PretrainOutcome, pretrain
-from medgraph.training.rundir import write_json
 from medgraph.training.study import split_options
 
 COMPARED = (("linear", "Accuracy of a linear probe"), ("knn", "Accuracy of a k-NN probe"))

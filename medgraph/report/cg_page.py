@@ -15,6 +15,7 @@ from rich.text import Text
 
 from medgraph.cg.plan import FILE
 from medgraph.evaluation.plain import to_plain
+from medgraph.files import write_json
 from medgraph.report.cg_average import averages
 from medgraph.report.cg_combinations import judged, rates
 from medgraph.report.cg_elements import contributions
@@ -23,7 +24,6 @@ from medgraph.report.cg_study import CgStudy, Sheet
 from medgraph.report.cg_words import fact_tables, headline, waiting, warnings
 from medgraph.report.page import write_page
 from medgraph.report.tables import write_tables
-from medgraph.training.rundir import write_json
 
 
 @dataclass(frozen=True, slots=True)

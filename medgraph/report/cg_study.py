@@ -19,9 +19,9 @@ from medgraph.config import ConfigError
 from medgraph.data.records import MATTriplet
 from medgraph.data.registry import builtin
 from medgraph.evaluation.statistics import Interval
+from medgraph.files import read_json
 from medgraph.report.tables import RunTable
 from medgraph.report.words import arm_name
-from medgraph.training.rundir import read_json
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,10 +21,10 @@ from medgraph.data.records import Corpus, Record, take_questions
 from medgraph.evaluation.predictions import Prediction
 from medgraph.evaluation.results import Results, summarise
 from medgraph.evaluation.score_cli import CANDIDATES
+from medgraph.files import write_json
 from medgraph.models.medvlm import MedVLM
 from medgraph.training.predict import add_controls, predict
 from medgraph.training.ranks import is_main, share, together
-from medgraph.training.rundir import write_json
 from medgraph.training.views import corrupted_views, plain_views, rotated_views
 
 VALIDATION = 500

@@ -18,8 +18,8 @@ from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
 from medgraph.data.collate import ConversationBatch, QuestionBatch
+from medgraph.files import write_text
 from medgraph.training.ranks import sum_over_ranks
-from medgraph.training.rundir import write_text
 
 ROUTINE = (
     ".*does not have many workers.*",

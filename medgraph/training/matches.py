@@ -17,7 +17,7 @@ from medgraph.alignment.head import AlignmentInput
 from medgraph.alignment.losses import same_content
 from medgraph.data.collate import content_id
 from medgraph.data.records import Corpus
-from medgraph.training.rundir import read_json, write_text
+from medgraph.files import read_json, write_text
 
 SHOWN = 64
 """Samples of the batch that are kept: more could not be told apart in a picture."""

@@ -24,6 +24,7 @@ from medgraph.config import ExperimentConfig, run_dir
 from medgraph.data.records import Corpus
 from medgraph.evaluation.predictions import Prediction
 from medgraph.evaluation.results import Results
+from medgraph.files import write_json
 from medgraph.training.estimate import estimate_prepared
 from medgraph.training.evaluate import evaluate, reported_questions
 from medgraph.training.interrupts import Interrupts
@@ -31,7 +32,7 @@ from medgraph.training.logging import quiet, write_csv
 from medgraph.training.predict import write_samples
 from medgraph.training.prepare import Prepared, complete, prepare
 from medgraph.training.ranks import is_main, start, together, told_once, uses_gpu
-from medgraph.training.rundir import claim, write_data_identity, write_identity, write_json
+from medgraph.training.rundir import claim, write_data_identity, write_identity
 from medgraph.training.stages import train_stages
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from medgraph.config import ConfigError, identity, to_dict, to_yaml
-from medgraph.files import replacing
+from medgraph.files import write_json, write_text
 from medgraph.training.environment import environment
 
 
@@ -31,22 +31,6 @@ def claim(folder: Path) -> Iterator[None]:
         except BlockingIOError as error:
             raise ConfigError(f"{folder} is in use by another process; wait for it or choose run.name=…") from error
         yield
-
-
-def write_text(file: Path, text: str) -> None:
-    """Write a file whole or not at all."""
-    with replacing(file) as part:
-        part.write_text(text, encoding="utf-8")
-
-
-def write_json(file: Path, content: Any) -> None:
-    """Write JSON whole or not at all."""
-    write_text(file, json.dumps(content, indent=1) + "\n")
-
-
-def read_json(file: Path) -> dict[str, Any]:
-    """A JSON object of a run; empty where the run had no reason to write it."""
-    return dict(json.loads(file.read_text(encoding="utf-8"))) if file.exists() else {}
 
 
 def write_identity(config: Any, folder: Path) -> None:

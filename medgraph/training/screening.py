@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from medgraph.evaluation.results import Results
-from medgraph.training.rundir import write_json
+from medgraph.files import write_json
 
 if TYPE_CHECKING:
     from medgraph.training.study import Arm

@@ -22,7 +22,7 @@ from medgraph.data.collate import Tokens
 from medgraph.data.datamodule import CorpusDataModule
 from medgraph.data.loading import ImageCache, rank_and_ranks
 from medgraph.data.records import Corpus
-from medgraph.files import replacing
+from medgraph.files import read_json, replacing, write_json
 from medgraph.models.medvlm import MedVLM
 from medgraph.training.checkpoint import AtomicCheckpointIO, Checkpoints, newest_checkpoint, remove_checkpoints, step_of
 from medgraph.training.interrupts import Interrupts
@@ -30,7 +30,6 @@ from medgraph.training.logging import MetricsLogger, Samples, Throughput
 from medgraph.training.matches import MatchWriter
 from medgraph.training.module import StageModule
 from medgraph.training.ranks import is_main, share, uses_gpu
-from medgraph.training.rundir import read_json, write_json
 from medgraph.training.spikes import SpikeGuard
 from medgraph.training.strategies import make_strategy
 from medgraph.training.weights import load_weights, parts_before, trained_state

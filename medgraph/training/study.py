@@ -23,11 +23,11 @@ from medgraph.evaluation.plateau import CurvePoint
 from medgraph.evaluation.results import Results
 from medgraph.evaluation.statistics import wilson
 from medgraph.evaluation.study import Study, StudyRun, compare_arms
+from medgraph.files import read_json
 from medgraph.models.build import assets_hash
 from medgraph.training.jobs import Job, run_jobs
 from medgraph.training.logging import read_metrics
 from medgraph.training.recipes import resolve
-from medgraph.training.rundir import read_json
 from medgraph.training.screening import FIRST_SEED, VALIDATION_ONLY, Family, choose, save_choices
 
 
