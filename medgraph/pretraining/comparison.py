@@ -40,15 +40,17 @@ class Comparison:
         title: what the figure is.
         reference: arm that differences are taken to.
         rows: in the order of the arms.
+        text: how it was measured.
     """
 
     name: str
     title: str
     reference: str
     rows: tuple[ArmRow, ...]
+    text: str = ""
 
 
-def compare(name: str, title: str, values: Mapping[str, Sequence[float]], reference: str) -> Comparison:
+def compare(name: str, title: str, values: Mapping[str, Sequence[float]], reference: str, text: str = "") -> Comparison:
     """Compare every arm with the reference.
 
     Args:
@@ -56,6 +58,7 @@ def compare(name: str, title: str, values: Mapping[str, Sequence[float]], refere
         title: what the figure is.
         values: by arm one value a seed, the same seeds in the same order for all.
         reference: one of the arms.
+        text: how it was measured.
 
     Raises:
         ValueError: if the reference is missing or numbers of seeds differ.
@@ -71,6 +74,5 @@ def compare(name: str, title: str, values: Mapping[str, Sequence[float]], refere
     ]  # fmt: skip
     compared = [row for row in rows if row.versus is not None]
     adjusted = iter(holm([row.versus.p for row in compared if row.versus is not None]))
-    return Comparison(
-        name, title, reference, tuple(replace(row, p_holm=next(adjusted)) if row.versus else row for row in rows)
-    )
+    corrected = tuple(replace(row, p_holm=next(adjusted)) if row.versus else row for row in rows)
+    return Comparison(name, title, reference, corrected, text)

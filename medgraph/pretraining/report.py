@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from medgraph.evaluation.statistics import Interval
+from medgraph.evaluation.statistics import Interval, paired_over_seeds
 from medgraph.pretraining.comparison import Comparison
 from medgraph.pretraining.options import PretrainConfig
 from medgraph.pretraining.results import FIGURES, PretrainResults
@@ -19,7 +19,7 @@ from medgraph.report.words import interval, p_value, percent, points, share
 from medgraph.training.logging import read_metrics
 
 TEMPLATE = "pretraining.html.j2"
-CURVES = (
+CURVES: tuple[tuple[str, dict[str, str]], ...] = (
     ("Loss", {"train/loss": "loss"}),
     ("Probes on validation", {"val/knn": "k-NN accuracy", "val/linear": "linear accuracy"}),
     ("Effective rank of the features", {"val/effective_rank": "effective rank"}),
@@ -76,7 +76,11 @@ def probe_table(results: PretrainResults) -> RunTable:
 
 
 def write_study_report(
-    folder: Path, title: str, comparisons: Sequence[Comparison], runs: dict[str, list[Path]]
+    folder: Path,
+    title: str,
+    comparisons: Sequence[Comparison],
+    runs: Mapping[str, Sequence[Path]],
+    curves: Sequence[tuple[str, Mapping[str, str]]] = CURVES[1:],
 ) -> Path:
     """Write ``report.html`` and one table a comparison as CSV, Markdown and LaTeX.
 
@@ -85,12 +89,15 @@ def write_study_report(
         title: heading.
         comparisons: the first one is what the study is about.
         runs: folders of the runs by arm, for their curves.
+        curves: title, and label by key of the log.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    sections = [_compared(comparison) for comparison in comparisons]
+    overview = Section("overview", "Overview", "All that was measured; each row is a section below.",
+                       tables=[overview_table(comparisons)])  # fmt: skip
+    sections = [overview, *map(_compared, comparisons)]
     logs = {arm: [read_metrics(run / "metrics.jsonl") for run in each] for arm, each in runs.items()}
     sections.append(Section("curves", "During training", "Every seed faint, the mean of the seeds strong.", [
-        drawn for name, series in CURVES[1:] for key in series
+        drawn for name, series in curves for key in series
         if (drawn := _arm_curves(logs, f"{name}: {series[key]}" if len(series) > 1 else name, key))
     ]))  # fmt: skip
     for section in sections:
@@ -114,7 +121,19 @@ def comparison_table(comparison: Comparison) -> RunTable:
         f"{comparison.title} on the test split. Differences in points to {comparison.reference}, paired by seed; p of "
         "the paired t-test, corrected by Holm for the number of arms."
     )
-    return RunTable(comparison.name, "arm", header, rows, caption)
+    return RunTable(comparison.name, comparison.title, header, rows, caption)
+
+
+def overview_table(comparisons: Sequence[Comparison]) -> RunTable:
+    """Means of all arms under all figures, with their intervals over seeds."""
+
+    def cell(values: Sequence[float]) -> str:
+        over_seeds = paired_over_seeds([0.0] * len(values), values)
+        return f"{percent(over_seeds.mean)} ({interval(over_seeds)})"
+
+    rows = [(each.title, *(cell(row.values) for row in each.rows)) for each in comparisons]
+    caption = "Test split, %: means over seeds with 95 % t intervals, of each arm alone; paired differences say more."
+    return RunTable("overview", "Overview", ("", *(row.arm for row in comparisons[0].rows)), rows, caption)
 
 
 def _compared(comparison: Comparison) -> Section:
@@ -132,11 +151,12 @@ def _compared(comparison: Comparison) -> Section:
         figures.append(picture(plots.forest(rows, "Difference in points", zero=0), caption))
     few = min(len(row.values) for row in comparison.rows) < 5
     warnings = ["Fewer than five seeds: small differences cannot be told from the luck of a seed."] if few else []
-    text = "Fitted on training labels, chosen on validation; equal steps, batches, views, projector and learning rate."
-    return Section(comparison.name, comparison.title, text, figures, [comparison_table(comparison)], warnings)
+    return Section(
+        comparison.name, comparison.title, comparison.text, figures, [comparison_table(comparison)], warnings
+    )
 
 
-def _curves(lines: Iterable[dict[str, Any]], title: str, series: dict[str, str]) -> Picture | None:
+def _curves(lines: Iterable[dict[str, Any]], title: str, series: Mapping[str, str]) -> Picture | None:
     lines = list(lines)
     curves = {label: [(line["step"], line[key]) for line in lines if key in line] for key, label in series.items()}
     curves = {label: curve for label, curve in curves.items() if curve}

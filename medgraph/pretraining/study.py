@@ -1,4 +1,4 @@
-"""Studies of pre-training: arms × seeds, one after the other, then one comparison of their probes.
+"""Studies of pre-training: arms × seeds, one after the other, then one comparison of what they have learnt.
 
 The folder of a study is ``<run.root>/<study>/<run.name, or a hash of the base configuration>``; below it every run has
 the folder ``<arm>/seed-<seed>``. The same command skips finished runs and continues interrupted ones.
@@ -6,9 +6,10 @@ the folder ``<arm>/seed-<seed>``. The same command skips finished runs and conti
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from rich import box
 from rich.console import Console
@@ -17,12 +18,14 @@ from rich.table import Table
 from medgraph.config import ConfigError, config_hash, parse
 from medgraph.files import write_json
 from medgraph.pretraining.comparison import Comparison, compare
-from medgraph.pretraining.options import PretrainConfig, check
-from medgraph.pretraining.report import comparison_table, write_study_report
-from medgraph.pretraining.run import PretrainOutcome, pretrain
+from medgraph.pretraining.options import check
+from medgraph.pretraining.report import CURVES, comparison_table, overview_table, write_study_report
+from medgraph.pretraining.run import pretrain
+from medgraph.report.tables import RunTable
 from medgraph.training.study import split_options
 
-COMPARED = (("linear", "Accuracy of a linear probe"), ("knn", "Accuracy of a k-NN probe"))
+PROBED = "Fitted on training labels, chosen on validation; equal steps, batches, views, projector and learning rate."
+COMPARED = (("linear", "Accuracy of a linear probe", PROBED), ("knn", "Accuracy of a k-NN probe", PROBED))
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,13 +38,22 @@ class PretrainStudy:
         arms: ``key=value`` arguments by arm.
         default: arms that run unless others are asked for; the first one is the reference, which always runs.
         seeds: how many, from 0.
+        check: refuses a configuration that makes no sense.
+        run: runs a configuration, or reads what it left behind; the outcome has a ``folder``, and ``results`` with a
+            ``value`` by name.
+        compared: name, title and protocol of the values, the one that the study is about first.
+        curves: title, and label by key of the log, of what is shown over the steps.
     """
 
     title: str
-    base: PretrainConfig
+    base: Any
     arms: Mapping[str, Sequence[str]]
     default: Sequence[str]
     seeds: int = 3
+    check: Callable[[Any], None] = check
+    run: Callable[[Any, Console], Any] = pretrain
+    compared: Sequence[tuple[str, str, str]] = COMPARED
+    curves: Sequence[tuple[str, Mapping[str, str]]] = CURVES[1:]
 
 
 def run_study(study: PretrainStudy, argv: Sequence[str], console: Console | None = None) -> list[Comparison]:
@@ -53,29 +65,30 @@ def run_study(study: PretrainStudy, argv: Sequence[str], console: Console | None
         console: where progress goes.
 
     Returns:
-        The comparison of linear probes, then that of k-NN probes.
+        One comparison for each of ``study.compared``.
 
     Raises:
         ConfigError: for a mistake in the arguments, before anything starts.
     """
     console = console or Console()
     arms, seeds, overrides = _split(study, argv)
-    base = parse(study.base, overrides, check)
+    base = parse(study.base, overrides, study.check)
     folder = Path(base.run.root) / base.name / (base.run.name or config_hash(base))
     configs = {arm: [_config(study, arm, seed, overrides, folder) for seed in range(seeds)] for arm in arms}
     console.print(f"[bold]{base.name}[/bold]  {folder}", soft_wrap=True)
-    outcomes: dict[str, list[PretrainOutcome]] = {arm: [] for arm in arms}
+    outcomes: dict[str, list[Any]] = {arm: [] for arm in arms}
     for seed in range(seeds):
         for arm in arms:
-            outcomes[arm].append(pretrain(configs[arm][seed], console))
+            outcomes[arm].append(study.run(configs[arm][seed], console))
     comparisons = [
-        compare(probe, title, {arm: [each.results.value(probe) for each in done] for arm, done in outcomes.items()},
-                arms[0])
-        for probe, title in COMPARED
+        compare(name, title, {arm: [each.results.value(name) for each in done] for arm, done in outcomes.items()},
+                arms[0], text)
+        for name, title, text in study.compared
     ]  # fmt: skip
-    console.print(_terminal(comparisons[0]))
+    for table in (overview_table(comparisons), comparison_table(comparisons[0])):
+        console.print(_terminal(table))
     runs = {arm: [each.folder for each in done] for arm, done in outcomes.items()}
-    report = write_study_report(folder, study.title, comparisons, runs)
+    report = write_study_report(folder, study.title, comparisons, runs, study.curves)
     write_json(folder / "comparison.json", {c.name: {row.arm: row.values for row in c.rows} for c in comparisons})
     console.print(f"report: {report}", soft_wrap=True)
     return comparisons
@@ -92,14 +105,13 @@ def _split(study: PretrainStudy, argv: Sequence[str]) -> tuple[list[str], int, l
     return [reference, *(name for name in dict.fromkeys(wanted) if name != reference)], seeds, rest
 
 
-def _config(study: PretrainStudy, arm: str, seed: int, overrides: Sequence[str], folder: Path) -> PretrainConfig:
+def _config(study: PretrainStudy, arm: str, seed: int, overrides: Sequence[str], folder: Path) -> Any:
     place = [f"run.root={folder}", f"name={arm}", f"run.name=seed-{seed}", f"seed={seed}"]
-    return parse(study.base, [*overrides, *study.arms[arm], *place], check)
+    return parse(study.base, [*overrides, *study.arms[arm], *place], study.check)
 
 
-def _terminal(comparison: Comparison) -> Table:
-    texts = comparison_table(comparison)
-    table = Table(title=comparison.title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+def _terminal(texts: RunTable) -> Table:
+    table = Table(title=texts.title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for place, name in enumerate(texts.header):
         table.add_column(name, justify="right" if place else "left", no_wrap=True)
     for row in texts.rows:
