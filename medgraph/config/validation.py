@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from medgraph.config.errors import ConfigError
 from medgraph.config.presets import vision_source
-from medgraph.config.schema import STAGES, VIEWS, ExperimentConfig, ModelConfig
+from medgraph.config.schema import STAGES, VIEWS, ExperimentConfig, ModelConfig, TrainerConfig
 from medgraph.config.sources import SPLITS, DataConfig, FilesConfig, MixtureConfig, SubsetsConfig
 
 if TYPE_CHECKING:
@@ -177,6 +177,23 @@ def check_data(data: DataConfig) -> None:
         from medgraph.data.augment import check_augmentations
 
         check_augmentations(data.augment)
+
+
+SEVERAL_DEVICES = ("devices", "num_nodes", "strategy", "sharded_checkpoints", "checkpointing", "compile")
+"""Options of the trainer that a pre-training, which runs on one device, does not have."""
+
+
+def check_one_device(trainer: TrainerConfig) -> None:
+    """Refuse options of the trainer that a training on one device would ignore.
+
+    Raises:
+        ConfigError: naming the key and what it stays at.
+    """
+    defaults = TrainerConfig()
+    for name in SEVERAL_DEVICES:
+        value, kept = getattr(trainer, name), getattr(defaults, name)
+        if value != kept:
+            raise ConfigError(f"trainer.{name}={value}: a pre-training runs on one device and keeps {name}={kept}")
 
 
 def check_ranges(section: Any, ranges: Sequence[Range], prefix: str = "") -> None:

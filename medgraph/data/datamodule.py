@@ -29,7 +29,37 @@ from medgraph.data.loading import (
 from medgraph.data.records import Corpus, Image, Record, take_questions
 
 
-class CorpusDataModule(L.LightningDataModule):
+class ResumedDataModule(L.LightningDataModule):
+    """Data that continues behind the batches a checkpoint was trained on.
+
+    Args:
+        corpus: its fingerprint is kept in checkpoints.
+        same_data: refuse a checkpoint that was trained on other data.
+    """
+
+    def __init__(self, corpus: Corpus, same_data: bool = True) -> None:
+        super().__init__()
+        self.same_data, self._fingerprint, self._trained_batches = same_data, corpus.fingerprint(), 0
+
+    def state_dict(self) -> dict[str, Any]:
+        """What the data is, and how far training has come."""
+        return {"data": self._fingerprint, "batches": trained_batches(self.trainer)}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Continue behind the batches that were trained on; refuse other data.
+
+        Raises:
+            DataError: if the corpus is not the one the checkpoint was trained on.
+        """
+        if self.same_data and state_dict["data"] != (found := self._fingerprint):
+            raise DataError(
+                f"the checkpoint was trained on data {state_dict['data']}, the corpus now is {found}: restore the data "
+                "or start another run with run.name=…"
+            )
+        self._trained_batches = state_dict["batches"]
+
+
+class CorpusDataModule(ResumedDataModule):
     """Conversations of one split for training, questions of ``val`` for validation, of ``test`` and ``ood`` for tests.
 
     Its checkpoint state is the corpus' fingerprint, so that other data is refused, and the number of batches that were
@@ -68,7 +98,7 @@ class CorpusDataModule(L.LightningDataModule):
         changes: Sequence[str] = (),
         same_data: bool = True,
     ) -> None:
-        super().__init__()
+        super().__init__(corpus, same_data)
         self.corpus, self.split, self.tokens, self.images = corpus, split, tokens, images
         self.batch_size, self.seed, self.num_workers, self.eval_batch_size = (
             batch_size,
@@ -76,10 +106,9 @@ class CorpusDataModule(L.LightningDataModule):
             num_workers,
             eval_batch_size,
         )
-        self.views, self.extended_lm, self.same_data = views, extended_lm, same_data
+        self.views, self.extended_lm = views, extended_lm
         self.validation = take_questions(corpus.splits["val"], val_limit)
         self.dataset = ConversationDataset(corpus.splits[split], images, seed, changes, corpus.ordered, corpus.turns)
-        self._fingerprint, self._trained_batches = corpus.fingerprint(), 0
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Shuffled conversations, from where the checkpoint left off."""
@@ -107,23 +136,6 @@ class CorpusDataModule(L.LightningDataModule):
             for name in ("test", "ood")
             if (records := self.corpus.splits.get(name))
         ]
-
-    def state_dict(self) -> dict[str, Any]:
-        """What the data is, and how far training has come."""
-        return {"data": self._fingerprint, "batches": trained_batches(self.trainer)}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Continue behind the batches that were trained on; refuse other data.
-
-        Raises:
-            DataError: if the corpus is not the one the checkpoint was trained on.
-        """
-        if self.same_data and state_dict["data"] != (found := self._fingerprint):
-            raise DataError(
-                f"the checkpoint was trained on data {state_dict['data']}, the corpus now is {found}: restore the data "
-                "or start another run with run.name=…"
-            )
-        self._trained_batches = state_dict["batches"]
 
 
 class _FilesDataModule(CorpusDataModule):

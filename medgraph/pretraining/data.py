@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import lightning as L
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -19,7 +18,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from medgraph.config import ConfigError
 from medgraph.data.collate import content_id, stack_images
-from medgraph.data.datamodule import trained_batches
+from medgraph.data.datamodule import ResumedDataModule
 from medgraph.data.errors import DataError
 from medgraph.data.images import ImageFolder
 from medgraph.data.loading import ImageCache, leave_signals
@@ -191,7 +190,7 @@ class BalancedSampler(Sampler[Draw]):
         return iter(draws[skipped:])
 
 
-class ViewDataModule(L.LightningDataModule):
+class ViewDataModule(ResumedDataModule):
     """Views of the training images of a corpus.
 
     Its checkpoint state is the corpus' fingerprint, so that other data is refused, and the number of batches that were
@@ -217,13 +216,12 @@ class ViewDataModule(L.LightningDataModule):
         balance: float = 1.0,
         num_workers: int = 0,
     ) -> None:
-        super().__init__()
+        super().__init__(corpus)
         modality = {r.image: r.triplet.modality for name in SPLITS for r in corpus.splits.get(name, ())}
         load = ImageCache(corpus, round(options.source * side))
         self.dataset = ViewDataset(list(modality), load, side, options, seed)
         self.groups, self.balance = list(modality.values()), balance
         self.batch_size, self.seed, self.num_workers = batch_size, seed, num_workers
-        self._fingerprint, self._trained_batches = corpus.fingerprint(), 0
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Views in a balanced order, from where the checkpoint left off."""
@@ -237,18 +235,3 @@ class ViewDataModule(L.LightningDataModule):
             generator=torch.Generator(),
             persistent_workers=self.num_workers > 0,
         )
-
-    def state_dict(self) -> dict[str, Any]:
-        """What the data is, and how far training has come."""
-        return {"data": self._fingerprint, "batches": trained_batches(self.trainer)}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Continue behind the batches that were trained on; refuse other data.
-
-        Raises:
-            DataError: if the corpus is not the one the checkpoint was trained on.
-        """
-        if state_dict["data"] != self._fingerprint:
-            raise DataError(f"the checkpoint was trained on data {state_dict['data']}, the corpus now is "
-                            f"{self._fingerprint}: restore the data or choose another run.name")  # fmt: skip
-        self._trained_batches = state_dict["batches"]

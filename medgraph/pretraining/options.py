@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from medgraph.config import ConfigError, DataConfig, PhantomConfig, RunConfig, TrainerConfig
 from medgraph.config.presets import vision_source
-from medgraph.config.validation import RANGES, Range, check_data, check_ranges
+from medgraph.config.validation import RANGES, Range, check_data, check_one_device, check_ranges
 
 Method = Literal["lvm_med", "simclr", "byol", "vicreg"]
 
@@ -128,9 +128,6 @@ class PretrainConfig:
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
 
 
-UNUSED = ("devices", "num_nodes", "strategy", "sharded_checkpoints", "checkpointing", "compile")
-"""Options of the trainer that a pre-training, which runs on one device, does not have."""
-
 _RANGES: tuple[Range, ...] = (
     ("0 or more", lambda value: value >= 0,
      "steps probe_every weight_decay grad_clip views.local_crops matching.edge_weight matching.noise "
@@ -164,9 +161,4 @@ def check(config: PretrainConfig) -> None:
     if config.method == "lvm_med" and config.batch_size % size:
         raise ConfigError(f"batch_size={config.batch_size} cannot be cut into graphs of matching.graph_size={size}; "
                           f"use batch_size={max(1, round(config.batch_size / size)) * size}")  # fmt: skip
-    defaults = TrainerConfig()
-    for option in fields(TrainerConfig):
-        value = getattr(config.trainer, option.name)
-        if option.name in UNUSED and value != getattr(defaults, option.name):
-            raise ConfigError(f"trainer.{option.name}={value}: a pre-training runs on one device and keeps "
-                              f"{option.name}={getattr(defaults, option.name)}")  # fmt: skip
+    check_one_device(config.trainer)

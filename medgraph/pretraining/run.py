@@ -12,7 +12,6 @@ from pathlib import Path
 
 import lightning as L
 import torch
-from lightning.pytorch.callbacks import RichProgressBar
 from rich.console import Console
 
 from medgraph.config import ModelConfig, run_dir
@@ -27,13 +26,12 @@ from medgraph.pretraining.module import PretrainModule
 from medgraph.pretraining.options import PretrainConfig, check
 from medgraph.pretraining.probing import Probes
 from medgraph.pretraining.results import PretrainResults
-from medgraph.training.checkpoint import AtomicCheckpointIO, Checkpoints, newest_checkpoint, remove_checkpoints, step_of
+from medgraph.training.alone import fit_alone
+from medgraph.training.checkpoint import remove_checkpoints
 from medgraph.training.interrupts import Interrupts
-from medgraph.training.logging import MetricsLogger, quiet, write_csv
+from medgraph.training.logging import quiet, write_csv
 from medgraph.training.representations import probe_tower
 from medgraph.training.rundir import claim, write_data_identity, write_identity
-from medgraph.training.spikes import SpikeGuard
-from medgraph.training.stages import fit, make_trainer, precision
 
 STAGE = "pretraining"
 
@@ -119,27 +117,12 @@ def _fit(
 ) -> None:
     if config.data.cache:
         images = cache_images(images, round(config.views.source * tower.image_size), cache_folder(config.data.cache))
-    options, stage = config.trainer, folder / STAGE
-    stage.mkdir(exist_ok=True)
     module = PretrainModule(tower, config)
     data = ViewDataModule(
-        images, tower.image_size, config.views, config.batch_size, config.seed, config.balance, options.num_workers
-    )
-    logger = MetricsLogger(folder / "metrics.jsonl", STAGE, 0)
-    callbacks: list[L.Callback] = [Checkpoints(stage, options.checkpoint_every, interrupts), SpikeGuard(options.spike)]
-    if config.probe_every:
-        callbacks.append(Probes(labelled, tower.image_size, config.probe_every, config.probe_images, config.seed))
-    if progress := options.progress and console.is_terminal:
-        callbacks.append(RichProgressBar(refresh_rate=5, leave=True))
-    trainer = make_trainer(
-        accelerator=options.accelerator, devices=1, precision=precision(options), max_steps=config.steps,
-        max_epochs=-1, gradient_clip_val=config.grad_clip or None, logger=logger, log_every_n_steps=options.log_every,
-        use_distributed_sampler=False, enable_progress_bar=progress, enable_checkpointing=False,
-        plugins=[AtomicCheckpointIO()], enable_model_summary=False, default_root_dir=str(stage),
-        callbacks=callbacks,
+        images, tower.image_size, config.views, config.batch_size, config.seed, config.balance,
+        config.trainer.num_workers,
     )  # fmt: skip
-    checkpoint = newest_checkpoint(stage)
-    logger.forget_after(-1 if checkpoint is None else step_of(checkpoint))
-    if checkpoint is not None:
-        console.print(f"resuming from {checkpoint.name}")
-    fit(trainer, module, data, checkpoint)
+    probes: list[L.Callback] = []
+    if config.probe_every:
+        probes = [Probes(labelled, tower.image_size, config.probe_every, config.probe_images, config.seed)]
+    fit_alone(module, data, config, folder / STAGE, console, interrupts, probes)

@@ -1,0 +1,67 @@
+"""Training on one device, of a module that is no stage of a run: resumable between any two steps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+import lightning as L
+from lightning.pytorch.callbacks import RichProgressBar
+from rich.console import Console
+
+from medgraph.config import TrainerConfig
+from medgraph.training.checkpoint import AtomicCheckpointIO, Checkpoints, newest_checkpoint, step_of
+from medgraph.training.interrupts import Interrupts
+from medgraph.training.logging import MetricsLogger
+from medgraph.training.spikes import SpikeGuard
+from medgraph.training.stages import fit, make_trainer, precision
+
+
+class AloneConfig(Protocol):
+    """What a configuration says about such a training: optimiser steps, largest gradient norm (0: any), trainer."""
+
+    steps: int
+    grad_clip: float
+    trainer: TrainerConfig
+
+
+def fit_alone(
+    module: L.LightningModule,
+    data: L.LightningDataModule,
+    config: AloneConfig,
+    folder: Path,
+    console: Console,
+    interrupts: Interrupts,
+    callbacks: Sequence[L.Callback] = (),
+) -> None:
+    """Train, from the newest checkpoint where there is one; ``metrics.jsonl`` is written beside the folder.
+
+    Args:
+        module: with ``batch_terms``, see `SpikeGuard`.
+        data: restores the place that its checkpoint state names.
+        config: see `AloneConfig`.
+        folder: of checkpoints; its name marks the lines of the log.
+        console: where progress goes.
+        interrupts: the signals, obeyed between two steps.
+        callbacks: more of them.
+    """
+    options = config.trainer
+    folder.mkdir(exist_ok=True)
+    logger = MetricsLogger(folder.parent / "metrics.jsonl", folder.name, 0)
+    progress = options.progress and console.is_terminal
+    trainer = make_trainer(
+        accelerator=options.accelerator, devices=1, precision=precision(options), max_steps=config.steps,
+        max_epochs=-1, gradient_clip_val=config.grad_clip or None, logger=logger, log_every_n_steps=options.log_every,
+        use_distributed_sampler=False, enable_progress_bar=progress, enable_checkpointing=False,
+        plugins=[AtomicCheckpointIO()], enable_model_summary=False, default_root_dir=str(folder),
+        callbacks=[
+            Checkpoints(folder, options.checkpoint_every, interrupts), SpikeGuard(options.spike), *callbacks,
+            *([RichProgressBar(refresh_rate=5, leave=True)] if progress else []),
+        ],
+    )  # fmt: skip
+    checkpoint = newest_checkpoint(folder)
+    logger.forget_after(-1 if checkpoint is None else step_of(checkpoint))
+    if checkpoint is not None:
+        console.print(f"resuming from {checkpoint.name}")
+    fit(trainer, module, data, checkpoint)
