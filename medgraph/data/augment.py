@@ -1,7 +1,7 @@
 """Augmentation of training images: a function of the image, the names and (seed, epoch, index), so that runs resume.
 
 Images are (H, W, 3) uint8 before and after. All but ``hflip`` leave what a text says about an image true: no
-classes are mixed, and left stays left. Mixing the classes of two images is for classifiers: `medgraph.data.mixing`.
+classes are mixed, and left stays left. Whole batches are mixed for classifiers in `medgraph.augment`.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def check_augmentations(names: Sequence[str]) -> None:
     for name in names:
         if name in MIXING:
             raise ConfigError(f"data.augment={name}: it blends the targets of two images, and answers in words have no "
-                              "blend; it is for classifiers (medgraph.data.mixing). For a language model take "
+                              "blend; it is for classifiers (medgraph.augment). For a language model take "
                               f"{', '.join(list(AUGMENTATIONS)[:-1])}")  # fmt: skip
         if name not in AUGMENTATIONS:
             raise ConfigError(f"data.augment={name}: no such augmentation{suggest(name, AUGMENTATIONS)}")
@@ -122,8 +122,8 @@ AUGMENTATIONS: dict[str, Transform] = {
 }
 """By name, the one that makes texts about sides wrong last."""
 
-MIXING = ("mixup", "cutmix")
-"""Names that `medgraph.data.mixing` has and training on texts refuses."""
+MIXING = ("mixup", "cutmix", "snapmix")
+"""Names that `medgraph.augment` has and training on texts refuses."""
 
 
 def _random_step(image: Image, rng: np.random.Generator) -> Image:
