@@ -15,6 +15,7 @@ from lightning_app.commands_inspect import estimate, inspect
 from lightning_app.commands_judge import judge
 from lightning_app.commands_models import export
 from lightning_app.commands_predict import ask, predict
+from lightning_app.commands_runs import runs
 from medgraph.console import user_errors
 
 
@@ -28,7 +29,6 @@ class _Group(TyperGroup):
 
 app = typer.Typer(
     cls=_Group,
-    add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -36,6 +36,7 @@ app = typer.Typer(
 )
 app.add_typer(data, name="data")
 app.add_typer(cg, name="cg")
+app.add_typer(runs, name="runs")
 
 FORWARDS = {"allow_interspersed_args": False, "ignore_unknown_options": True}
 """Context settings of commands that hand everything after the file to the experiment."""

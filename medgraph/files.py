@@ -1,15 +1,16 @@
-"""Files that are whole or as they were before; text and JSON in them."""
+"""Files that are whole or as they were before, text and JSON in them, and files that one process holds."""
 
 from __future__ import annotations
 
 import errno
+import fcntl
 import json
 import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 
 @contextmanager
@@ -45,6 +46,31 @@ def write_json(file: Path, content: Any) -> None:
 def read_json(file: Path) -> dict[str, Any]:
     """A JSON object; empty where there is no such file."""
     return dict(json.loads(file.read_text(encoding="utf-8"))) if file.exists() else {}
+
+
+LOCK = ".lock"
+"""The file in the folder of a run that its process holds."""
+ERROR_NOTE = "error.txt"
+"""The file in the folder of a run that says what ended its last attempt, if an error did."""
+
+
+def hold(lock: IO[Any]) -> bool:
+    """Hold an open file until it is closed or the process ends; False where another process holds it."""
+    try:
+        # not flock: loader processes would inherit it and hold it for seconds after a kill
+        fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def is_held(file: Path) -> bool:
+    """Whether another process holds a file."""
+    try:
+        with file.open("r+") as lock:
+            return not hold(lock)
+    except OSError:
+        return False
 
 
 def _full(part: Path, error: Exception) -> int:

@@ -2,35 +2,38 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
 
 from medgraph.config import ConfigError, identity, to_dict, to_yaml
-from medgraph.files import write_json, write_text
+from medgraph.files import ERROR_NOTE, LOCK, hold, write_json, write_text
 from medgraph.training.environment import environment
 
 
 @contextmanager
 def claim(folder: Path) -> Iterator[None]:
-    """Hold the folder's lock: two processes never write one run.
+    """Hold the folder's lock: two processes never write one run. An error inside the block is noted in `ERROR_NOTE`.
 
     Raises:
         ConfigError: if another process holds it.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("w") as lock:
+    note = folder / ERROR_NOTE
+    with (folder / LOCK).open("w") as lock:
+        if not hold(lock):
+            raise ConfigError(f"{folder} is in use by another process; wait for it or choose run.name=…")
+        note.unlink(missing_ok=True)
         try:
-            # not flock: loader processes would inherit it and hold it for seconds after a kill
-            fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise ConfigError(f"{folder} is in use by another process; wait for it or choose run.name=…") from error
-        yield
+            yield
+        except Exception as error:
+            with suppress(OSError):
+                note.write_text(f"{type(error).__name__}: {error}\n", encoding="utf-8")
+            raise
 
 
 def write_identity(config: Any, folder: Path) -> None:

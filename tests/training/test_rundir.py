@@ -4,6 +4,7 @@ import json
 import pytest
 
 from medgraph.config import ConfigError, ExperimentConfig, RunConfig
+from medgraph.files import ERROR_NOTE
 from medgraph.report.run import write_report
 from medgraph.training import environment
 from medgraph.training.rundir import claim, write_data_identity, write_identity
@@ -74,3 +75,13 @@ def test_a_claim_ends_with_its_block(tmp_path):
         pass
     with claim(tmp_path):
         pass
+
+
+def test_a_claim_notes_the_error_that_ended_the_last_attempt(tmp_path):
+    note = tmp_path / ERROR_NOTE
+    with pytest.raises(FloatingPointError), claim(tmp_path):
+        raise FloatingPointError("train/loss is not finite")
+    assert note.read_text() == "FloatingPointError: train/loss is not finite\n"
+    with pytest.raises(KeyboardInterrupt), claim(tmp_path):
+        raise KeyboardInterrupt
+    assert not note.exists()
