@@ -1,1 +1,3 @@
 """MedGraph."""
+
+__version__ = "0.1.0"
