@@ -9,13 +9,14 @@ EXPERIMENT ?= experiments/exgra_10pct.py
 PARALLEL ?= --numprocesses 2 --dist loadscope
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow coverage lint format clean
+.PHONY: help demo test test-slow coverage docs lint format clean
 
 help:
 	@echo 'make demo       install, then: lightning run $(EXPERIMENT)'
 	@echo 'make test       install, lint, run the tests (a few minutes)'
 	@echo 'make test-slow  the slow tests: installation, long runs, several processes, notebooks'
 	@echo 'make coverage   the tests again, with the lines they miss'
+	@echo 'make docs       build the documentation: site/index.html'
 	@echo 'make lint       ruff and mypy'
 	@echo 'make format     let ruff format and mend what it can'
 	@echo 'make clean      remove caches and .venv; keeps runs/'
@@ -32,6 +33,10 @@ coverage: $(READY)
 test-slow: $(READY)
 	$(BIN)/pytest $(PARALLEL) -m slow
 
+docs: $(READY)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+	@echo site/index.html
+
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -42,7 +47,7 @@ format: $(READY)
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .coverage build dist
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .coverage build dist site
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(READY): pyproject.toml constraints.txt

@@ -1,0 +1,83 @@
+"""What MkDocs does beside its configuration: the start page, the API reference, formulas, and drawings."""
+
+from __future__ import annotations
+
+import ast
+import html
+import re
+from pathlib import Path
+from typing import Any
+
+from latex2mathml.converter import convert
+from mkdocs.structure.files import File, Files
+
+ROOT = Path(__file__).parents[2]
+PACKAGES = ("medgraph", "lightning_app")
+FORMULA = re.compile(r'<(span|div) class="arithmatex">\\[(\[](.*?)\\[)\]]</\1>', re.DOTALL)
+DRAWING = re.compile(r'<img alt="([^"]*)" src="(?:[^"]*/)?([^"/]*\.svg)"\s*/?>')
+
+
+def on_files(files: Files, config: Any) -> Files:
+    """Add pages of the API, and put every page that `nav` does not name into the navigation."""
+    named = set(re.findall(r"[\w/]+\.md", str(config.nav)))
+    unnamed = [file.src_uri for file in files.documentation_pages() if file.src_uri not in named]
+    next(part["How-to"] for part in config.nav if "How-to" in part).extend(sorted(unnamed))
+    files.append(File.generated(config, "reference/index.md", content="# Reference\n\n" + contents(ROOT, PACKAGES)))
+    config.nav.append({"Reference": ["reference/index.md", *(add(files, config, ROOT / name) for name in PACKAGES)]})
+    return files
+
+
+def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
+    """Frame the start page with the README: its head first, the rest behind."""
+    if page.file.src_uri != "index.md":
+        return markdown
+    head, heading, rest = (ROOT / "README.md").read_text(encoding="utf-8").partition("\n## ")
+    readme = f"{head}\n\n{markdown}{heading}{rest}"
+    return re.sub(r"\[([^]]*)\]\(notebooks/[^)]*\)", r"\1", readme.replace("](docs/", "]("))
+
+
+def on_page_content(content: str, **_: Any) -> str:
+    """Write formulas as MathML, which browsers show without a script, and drawings into the page, in its colours."""
+    content = FORMULA.sub(lambda found: mathml(found[2], found[1] == "div"), content)
+    return DRAWING.sub(lambda found: inline(found[2], found[1]), content)
+
+
+def mathml(tex: str, block: bool) -> str:
+    """A formula; blocks scroll where the page is narrow."""
+    formula = convert(html.unescape(tex).strip(), display="block" if block else "inline")
+    return f'<div class="formula">{formula}</div>' if block else formula
+
+
+def inline(name: str, text: str) -> str:
+    """A drawing of docs/concepts with its description."""
+    svg = (ROOT / "docs" / "concepts" / name).read_text(encoding="utf-8")
+    return svg.replace("<svg ", f'<svg role="img" aria-label="{text}" ', 1)
+
+
+def add(files: Files, config: Any, path: Path) -> dict[str, Any]:
+    """Make the page of a module, and those of the modules in it, and return their part of the navigation."""
+    module = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+    uri = f"reference/{module.replace('.', '/')}" + ("/index.md" if path.is_dir() else ".md")
+    inner = modules(path) if path.is_dir() else []
+    listed = "\n\n" + contents(path, [one.stem for one in inner]) if inner else ""
+    files.append(File.generated(config, uri, content=f"# {module}\n\n::: {module}{listed}\n"))
+    if not path.is_dir():
+        return {path.stem: uri}
+    return {path.name: [uri, *(add(files, config, one) for one in inner)]}
+
+
+def modules(package: Path) -> list[Path]:
+    """Public modules and packages in a package."""
+    found = [path for path in package.iterdir() if path.suffix == ".py" or (path / "__init__.py").is_file()]
+    return sorted(path for path in found if not path.name.startswith("_"))
+
+
+def contents(package: Path, names: Any) -> str:
+    """A table of modules and what they are for."""
+    rows = []
+    for name in names:
+        path = package / name
+        file, uri = (path / "__init__.py", f"{name}/index.md") if path.is_dir() else (path.with_suffix(".py"), f"{name}.md")
+        docstring = ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or ""
+        rows.append(f"| [`{name}`]({uri}) | {' '.join(docstring.partition(chr(10) * 2)[0].split())} |")
+    return "\n".join(["| module | what |", "|---|---|", *rows])
