@@ -9,10 +9,14 @@ import pytest
 
 from medgraph.config import validate
 from medgraph.evaluation.results import Results
+from medgraph.training import study
 from medgraph.training.recipes import resolve
 
 FOLDER = Path(__file__).parents[1] / "experiments"
-STUDIES = ("ablations", "cg_validation", "data_efficiency", "does_graph_alignment_help", "lvm_med", "pretrain_tiny")
+STUDIES = (
+    "ablations", "cg_validation", "data_efficiency", "does_graph_alignment_help", "exgra_from_encoder", "lvm_med",
+    "pretrain_tiny",
+)  # fmt: skip
 NAMES = sorted(file.stem for file in FOLDER.glob("*.py") if file.stem not in STUDIES)
 FAST = ("exgra_10pct",)
 RUNS = [name if name in FAST else pytest.param(name, marks=pytest.mark.slow) for name in NAMES]
@@ -127,3 +131,27 @@ def test_pretraining_writes_weights_that_the_tiny_preset_loads(tmp_path, monkeyp
     monkeypatch.setattr(build, "assets", lambda: tmp_path)
     vlm = build.build_model(model_config("tiny"), ["what organ is shown?"])
     assert vlm.llm.get_input_embeddings().weight.shape[0] == len(vlm.tokenizer)
+
+
+def test_towers_become_arms_paired_by_seed(tmp_path):
+    module = runpy.run_path(str(FOLDER / "exgra_from_encoder.py"))
+    for arm in ("byol", "random"):
+        for seed in range(2):
+            (tmp_path / arm / f"seed-{seed}" / "encoder").mkdir(parents=True)
+    plan = module["plan"](tmp_path)
+    assert [arm.name for arm in plan.arms] == ["byol", "random"]
+    job = study._job(plan.arms[0], plan.arms[0].arguments(()), 1, tmp_path)
+    assert f"model.vision={tmp_path}/byol/seed-1/encoder" in job.command
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "expected one encoders=FOLDER, found 0"),
+        (["encoders=nowhere"], "expected the folder of a study of pre-training with random/seed-0/encoder, found no"),
+    ],
+)
+def test_towers_that_are_not_there_are_refused(arguments, message, capsys):
+    with pytest.raises(SystemExit):
+        runpy.run_path(str(FOLDER / "exgra_from_encoder.py"))["main"](arguments)
+    assert message in capsys.readouterr().err

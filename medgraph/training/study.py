@@ -38,7 +38,7 @@ class Arm:
     Attributes:
         name: shown in tables, and the folder of its runs.
         file: experiment file.
-        overrides: ``key=value`` arguments that make this arm out of it.
+        overrides: ``key=value`` arguments that make this arm out of it; ``{seed}`` in them is the seed of a run.
         longer: factor on the length of stage 2, whatever the study's overrides make of it.
     """
 
@@ -272,9 +272,10 @@ def _jobs(arms: Sequence[Arm], overrides: Sequence[str], seeds: Sequence[int], f
 
 def _job(arm: Arm, arguments: Sequence[str], seed: int, folder: Path) -> Job:
     place = [f"run.root={folder}", f"name={arm.name}", f"run.name=seed-{seed}", f"seed={seed}"]
+    own = [argument.replace("{seed}", str(seed)) for argument in arguments]
     return Job(
         name=f"{arm.name} seed {seed}",
-        command=[sys.executable, str(arm.file), *arguments, *place, "trainer.progress=false"],
+        command=[sys.executable, str(arm.file), *own, *place, "trainer.progress=false"],
         log=folder / "logs" / f"{arm.name}-seed-{seed}.log",
         done=(folder / arm.name / f"seed-{seed}" / "report.html",),
     )
