@@ -56,7 +56,7 @@ def main() -> None:
 def measure(images: list[str], root: Path, side: int, rounds: int, cache: Path) -> Row:
     processor = CLIPImageProcessorPil(size={"shortest_edge": side}, crop_size={"height": side, "width": side})
     corpus = corpus_of(images, root)
-    cached = cache_images(corpus, side, cache, progress=False).load_image
+    cached = cache_images(corpus, side, cache).load_image
     sources: dict[str, Callable[[str], Any]] = {
         "huggingface": lambda image: processor(decode(root / image), return_tensors="np")["pixel_values"][0],
         "medgraph": lambda image: corpus.load_image(image, side),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from medgraph.console import FAILED, INTERRUPTED, fail
+from medgraph.console import FAILED, INTERRUPTED, fail, how_to_continue
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -49,40 +49,23 @@ def session(
     from medgraph.llm.ask import Asker
     from medgraph.llm.chat import CallError
     from medgraph.llm.journal import Journal
+    from medgraph.progress import bar
 
-    kept = f"{file} keeps every answer; run the same command again to continue"
+    kept = f"{file} keeps every answer; {how_to_continue()}"
     with Journal(file) as journal:
         asker = Asker(chat, journal)
+
+        def step() -> None:
+            cost = price.of(asker.usage.prompt_tokens, asker.usage.completion_tokens)
+            advance(note=f"cost {cost:.2f}" if cost else "")
+
         try:
-            with progress(what, total, asker.usage, price) as advance:
-                yield asker, advance
+            with bar(what, total) as advance:
+                yield asker, step
         except KeyboardInterrupt:
             fail(f"interrupted; {kept}", INTERRUPTED)
         except CallError as error:
             fail(f"error: {error}; {kept}", FAILED)
-
-
-@contextmanager
-def progress(what: str, total: int, usage: Usage, price: Price) -> Iterator[Callable[[], None]]:
-    """Show a bar with rate, remaining time and cost on standard error, if that is a terminal.
-
-    Yields:
-        A function to be called after each of the `total` steps.
-    """
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    console = Console(stderr=True)
-    rate, cost = TextColumn("{task.fields[rate]:.1f}/s"), TextColumn("{task.fields[cost]}")
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), rate, TimeRemainingColumn(), cost)
-    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
-        task = bar.add_task(what, total=total, rate=0.0, cost="")
-
-        def advance() -> None:
-            cost = price.of(usage.prompt_tokens, usage.completion_tokens)
-            bar.update(task, advance=1, rate=bar.tasks[0].speed or 0.0, cost=f"cost {cost:.2f}" if cost else "")
-
-        yield advance
 
 
 def spent(usage: Usage, price: Price) -> str:

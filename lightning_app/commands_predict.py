@@ -70,13 +70,10 @@ def predict(
 
     `medgraph score` reads the file.
     """
-    from rich.console import Console
-
     from medgraph.config import ConfigError, ExperimentConfig, parse
     from medgraph.data import build_corpus
     from medgraph.training.answers import Asking, answer_corpus
     from medgraph.training.prepare import answer_tokens
-    from medgraph.training.run import progress_bars
     from medgraph.training.trained import saved_config
 
     for override in overrides or ():
@@ -92,8 +89,7 @@ def predict(
         longest = answer_tokens(corpus, splits, trained.tokens, config.eval.max_new_tokens)
         asking = Asking(splits, limit, batch_size or config.eval.batch_size, max_new_tokens or longest, likelihood,
                         controls)  # fmt: skip
-        with progress_bars(Console(stderr=True), wanted=True) as progress:
-            predictions = answer_corpus(trained.vlm, trained.tokens, corpus, out, asking, progress)
+        predictions = answer_corpus(trained.vlm, trained.tokens, corpus, out, asking)
     typer.echo(f"{out}: {len(predictions)} answers; medgraph score {out}")
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import os
+import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -40,9 +42,9 @@ def user_errors(*mistakes: type[Exception]) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        fail("interrupted; run the same command again to continue", INTERRUPTED)
+        fail(f"interrupted; {how_to_continue()}", INTERRUPTED)
     except Terminated:
-        fail("terminated; run the same command again to continue", TERMINATED)
+        fail(f"terminated; {how_to_continue()}", TERMINATED)
     except Exception as error:
         known = (str(error), USER_ERROR) if isinstance(error, mistakes) else _explain(error)
         if known is None:
@@ -70,6 +72,16 @@ def _explain_os(error: OSError) -> tuple[str, int] | None:
     if error.filename and isinstance(error, FileNotFoundError | PermissionError | NotADirectoryError):
         return f"{error.filename}: {str(error.strerror).lower()}", USER_ERROR
     return None
+
+
+def how_to_continue() -> str:
+    """The command that started this program, to be typed again; its name only where a launcher typed it."""
+    interpreter, *given = sys.orig_argv
+    if {"TORCHELASTIC_RUN_ID", "SLURM_JOB_ID"} & os.environ.keys():
+        return "run the same command again to continue"
+    script = Path(given[0]).name if given else ""
+    command = [script, *given[1:]] if script in ("medgraph", "lightning") else [interpreter, *given]
+    return f"continue with: {shlex.join(command)}"
 
 
 def fail(message: str, code: int) -> None:

@@ -12,6 +12,7 @@ from medgraph.cg.experiments import Experiment
 from medgraph.cg.plan import Plan
 from medgraph.cg.verdicts import Scores, Scoring, read_scores
 from medgraph.config import ConfigError
+from medgraph.progress import track
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,7 @@ def read_outcomes(folder: Path, plan: Plan, scoring: Scoring = "likelihood") -> 
         return read_scores([result_file(folder, key, "predictions.jsonl") for key in keys], scoring=scoring)
 
     outcomes = []
-    for experiment in plan.experiments:
+    for experiment in track(plan.experiments, "reading results"):
         for backbone in plan.backbones:
             found = {
                 arm.name: scores(tuple(plan.run_of(experiment, backbone, arm.name, seed).key for seed in plan.seeds))

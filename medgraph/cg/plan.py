@@ -23,6 +23,7 @@ from medgraph.config import ConfigError, ExperimentConfig, StageConfig, SubsetsC
 from medgraph.data.subsets import Pool, read_pool
 from medgraph.files import write_json
 from medgraph.models.build import assets_hash
+from medgraph.progress import track
 from medgraph.training.recipes import resolve
 
 FILE = "plan.json"
@@ -125,7 +126,8 @@ class Plan:
             plan = cls(**{**_frozen(raw), "experiments": experiments, "runs": runs, "backbones": backbones})
         except (KeyError, TypeError) as error:
             raise ConfigError(f"{file}: not a plan of this version ({error}); make it again") from error
-        configs = {run.overrides: _config_of(run.overrides) for run in plan.runs.values()}
+        distinct = {run.overrides for run in plan.runs.values()}
+        configs = {overrides: _config_of(overrides) for overrides in track(distinct, "reading the plan")}
         for key, run in plan.runs.items():
             if key != _key(plan.sources, plan.data, run, configs[run.overrides]):
                 raise ConfigError(f"{file}: run {key} was edited; change the arguments of medgraph cg plan instead")
@@ -191,7 +193,7 @@ def make_plan(
     runs, cells = {}, {}
     for backbone, extra in named.items():
         config = _config_of((*overrides, *extra))
-        for experiment in experiments:
+        for experiment in track(experiments, "planning runs"):
             capacity = designer.capacity(experiment.target)
             for arm, seed in product(experiment.arms, range(seeds)):
                 counts = arm.counts(capacity, experiment.target, seed)

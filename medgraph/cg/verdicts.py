@@ -26,6 +26,7 @@ from medgraph.evaluation.statistics import (
     detectable_difference,
     holm,
 )
+from medgraph.progress import track
 
 Scoring = Literal["likelihood", "generated"]
 ALPHA = 0.05
@@ -153,7 +154,7 @@ def judge(
         A verdict a row, in their order.
     """
     found: list[tuple[str, Scores, dict[str, Scores], list[Effect]]] = []
-    for name, arms in rows.items():
+    for name, arms in track(rows.items(), "judging"):
         against = {control: arms[control] for control in controls if control in arms}
         if arm in arms and against:
             effects = [compare(arms[arm], scores, control) for control, scores in against.items()]

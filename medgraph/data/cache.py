@@ -19,12 +19,11 @@ from typing import Any
 
 import numpy as np
 import PIL
-from rich.console import Console
-from rich.progress import track
 
 from medgraph.config.errors import ConfigError
 from medgraph.data.images import image_root
 from medgraph.data.records import Corpus, Image
+from medgraph.progress import track
 
 VERSION = 1
 """Raised when the image pipeline changes its output."""
@@ -69,14 +68,13 @@ def cache_folder(text: str) -> Path:
     return Path(text)
 
 
-def cache_images(corpus: Corpus, side: int, folder: Path, progress: bool = True) -> Corpus:
+def cache_images(corpus: Corpus, side: int, folder: Path) -> Corpus:
     """Decode all images of a corpus once, or find that this was done before.
 
     Args:
         corpus: what is going to be loaded; its images are files.
         side: side length in pixels.
         folder: where cache files are kept; one takes 3·side² bytes an image.
-        progress: show a progress bar while decoding.
 
     Returns:
         The corpus with a ``load_image`` that reads from the cache.
@@ -94,7 +92,7 @@ def cache_images(corpus: Corpus, side: int, folder: Path, progress: bool = True)
     if not (file.is_file() and file.stat().st_size == len(images) * side * side * 3):
         folder.mkdir(parents=True, exist_ok=True)
         _remove_stale(folder)
-        _write(corpus.load_image, images, side, file, progress)
+        _write(corpus.load_image, images, side, file)
     return dataclasses.replace(corpus, load_image=CachedImages(corpus.load_image, images, side, file))
 
 
@@ -107,12 +105,11 @@ def _key(images: Sequence[str], root: Path, side: int) -> str:
     return digest.hexdigest()[:16]
 
 
-def _write(load: Callable[[str, int], Image], images: Sequence[str], side: int, file: Path, progress: bool) -> None:
-    hidden = not (progress and Console(stderr=True).is_terminal)
+def _write(load: Callable[[str, int], Image], images: Sequence[str], side: int, file: Path) -> None:
     part = file.with_name(f"{file.name}.{os.getpid()}-{secrets.token_hex(4)}.part")
     try:
         with part.open("xb") as content:
-            for image in track(images, "caching images", console=Console(stderr=True), disable=hidden, transient=True):
+            for image in track(images, "caching images"):
                 content.write(load(image, side).tobytes())
             content.flush()
             os.fsync(content.fileno())

@@ -7,11 +7,9 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import PIL.Image
-from rich.console import Console, Group, RenderableType
-from rich.progress import track
+from rich.console import Group, RenderableType
 from rich.table import Table
 
 from medgraph.data.errors import DataError
@@ -21,6 +19,7 @@ from medgraph.data.medmat_files import Item, scan_subset
 from medgraph.data.paths import PathIndex, is_image, refused
 from medgraph.data.policy import QUARANTINE
 from medgraph.data.records import Corpus
+from medgraph.progress import track
 
 FORMATS = {".jpg": {"JPEG", "MPO"}, ".jpeg": {"JPEG", "MPO"}, ".png": {"PNG"}, ".bmp": {"BMP"}, ".gif": {"GIF"},
            ".tif": {"TIFF"}, ".tiff": {"TIFF"}, ".webp": {"WEBP"}}  # fmt: skip
@@ -87,13 +86,12 @@ class CheckReport:
         path.write_text(json.dumps(content, indent=1, ensure_ascii=False), encoding="utf-8")
 
 
-def check_release(root: Path, numbers: Iterable[str] = (), progress: bool = True) -> CheckReport:
+def check_release(root: Path, numbers: Iterable[str] = ()) -> CheckReport:
     """Check a Med-MAT release: every file, every record, every image.
 
     Args:
         root: the data root.
         numbers: subsets to check; none: all.
-        progress: show a progress bar.
 
     Raises:
         DataError: if there are no question files, or a subset is described nowhere.
@@ -121,34 +119,32 @@ def check_release(root: Path, numbers: Iterable[str] = (), progress: bool = True
             owners.setdefault(image, (file.path, found.id))
         if len({item.label for item in labels.values()}) == 1:
             report.remarks["subsets with a single label, which cannot be asked about"] += 1
-    _check_images(owners, root, report, progress)
+    _check_images(owners, root, report)
     return report
 
 
-def check_corpus(corpus: Corpus, root: Path, progress: bool = True) -> CheckReport:
+def check_corpus(corpus: Corpus, root: Path) -> CheckReport:
     """Check the images of a corpus that a reader has accepted.
 
     Args:
         corpus: what was read.
         root: folder of the images.
-        progress: show a progress bar.
     """
     report = CheckReport(root, records=len({record.id for records in corpus.splits.values() for record in records}))
     owners = {r.image: (Path(r.subset), r.id) for records in corpus.splits.values() for r in records}
-    _check_images(owners, root, report, progress)
+    _check_images(owners, root, report)
     return report
 
 
-def check_folder(root: Path, progress: bool = True) -> CheckReport:
+def check_folder(root: Path) -> CheckReport:
     """Check every image file below a folder.
 
     Args:
         root: the folder.
-        progress: show a progress bar.
     """
     paths = sorted(path for path in root.rglob("*") if is_image(path.name) and path.is_file())
     report = CheckReport(root)
-    _check_images({path.relative_to(root).as_posix(): None for path in paths}, root, report, progress)
+    _check_images({path.relative_to(root).as_posix(): None for path in paths}, root, report)
     return report
 
 
@@ -188,20 +184,15 @@ def _locate(item: Item, index: PathIndex, path: Path, report: CheckReport) -> st
     return image
 
 
-def _check_images(
-    owners: Mapping[str, tuple[Path, str] | None], root: Path, report: CheckReport, progress: bool
-) -> None:
+def _check_images(owners: Mapping[str, tuple[Path, str] | None], root: Path, report: CheckReport) -> None:
     """Decode images.
 
     Args:
         owners: image to the file and id of a record that needs it, if there are records.
         root: folder of the images.
         report: gets what is found.
-        progress: show a progress bar.
     """
-    images: Any = sorted(owners)
-    hidden = not (progress and Console(stderr=True).is_terminal)
-    for image in track(images, "decoding images", console=Console(stderr=True), disable=hidden, transient=True):
+    for image in track(sorted(owners), "decoding images"):
         report.images += 1
         try:
             decode(root / image)

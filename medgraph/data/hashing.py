@@ -14,6 +14,7 @@ from scipy.ndimage import uniform_filter
 
 from medgraph.data.errors import DataError
 from medgraph.data.images import decode
+from medgraph.progress import track
 
 Signature = npt.NDArray[np.float32]
 """(SIDE * SIDE,) float32 of mean 0 and norm 1; all zeros for an image of one colour."""
@@ -52,7 +53,7 @@ def equal_files(paths: Iterable[str], root: Path) -> list[tuple[str, ...]]:
     for path in sorted(set(paths)):
         by_size.setdefault(_size(path, root), []).append(path)
     by_content: dict[str, list[str]] = {}
-    for candidates in by_size.values():
+    for candidates in track(by_size.values(), "comparing files"):
         if len(candidates) > 1:
             for path in candidates:
                 by_content.setdefault(file_digest(root / path), []).append(path)
@@ -94,7 +95,7 @@ def signatures(paths: Sequence[str], root: Path) -> npt.NDArray[np.float32]:
         DataError: for an unreadable image.
     """
     out = np.zeros((len(paths), SIDE * SIDE), np.float32)
-    for i, path in enumerate(paths):
+    for i, path in enumerate(track(paths, "comparing appearance: reading images")):
         out[i] = signature(decode(root / path))
     return out
 
@@ -120,7 +121,7 @@ def near_pairs(
     """
     if not 0 < threshold <= 1:
         raise ValueError(f"threshold={threshold}: expected a correlation in (0, 1]")
-    for start in range(0, len(found), block):
+    for start in track(range(0, len(found), block), "comparing appearance: blocks of images"):
         rows = np.abs(found[start : start + block] @ found[start:].T)
         for i, j in np.argwhere(rows >= threshold):
             if j > i:

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from medgraph.evaluation.statistics import percentile_interval
+from medgraph.progress import track
 
 Indices = npt.NDArray[np.int64]
 
@@ -52,7 +53,7 @@ def bootstrap_estimates(
     if m < 2:
         return {name: Estimate(value) for name, value in values.items()}
     draws: dict[str, list[float]] = {name: [] for name in values}
-    for _ in range(resamples):
+    for _ in track(range(resamples), "bootstrap"):
         counts = np.bincount(rng.integers(0, m, size=m), minlength=m)
         for name, value in statistics(np.repeat(np.arange(n), counts[index])).items():
             if not math.isnan(value):

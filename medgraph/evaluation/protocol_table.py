@@ -26,6 +26,7 @@ from medgraph.evaluation.controls import (
 from medgraph.evaluation.predictions import NO_CONTROL, Prediction
 from medgraph.evaluation.protocols import PROTOCOLS, Figure, ProtocolScore, score_protocol
 from medgraph.evaluation.protocols.protocol import Candidates
+from medgraph.progress import track
 
 HEADLINES = (
     "average", "total_accuracy", "choice_accuracy", "closed_accuracy", "cumulative_iou", "rouge_l", "recall",
@@ -111,7 +112,7 @@ def score_groups(
                 groups.setdefault((split, made[0].control), made)
     return [
         _score(split, control, members, names, known, resamples if control == NO_CONTROL else for_controls)
-        for (split, control), members in groups.items()
+        for (split, control), members in track(groups.items(), "scoring by protocol")
     ]
 
 

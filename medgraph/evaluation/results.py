@@ -42,6 +42,7 @@ from medgraph.evaluation.statistics import (
     wilson,
 )
 from medgraph.files import replacing
+from medgraph.progress import track
 
 FORMAT = 1
 
@@ -195,7 +196,7 @@ def summarise(
     if not groups:
         raise ValueError("no predictions to summarise; the file is empty or the run was stopped before evaluation")
     entries = []
-    for (split, control), members in groups.items():
+    for (split, control), members in track(groups.items(), "scoring"):
         rng = np.random.default_rng(seed)
         chance, constant = chance_levels(members), constant_levels(members)
         over = {}

@@ -20,6 +20,7 @@ from medgraph.evaluation.protocol_table import ProtocolResult, ScoredGroup, prot
 from medgraph.evaluation.protocols import PROTOCOLS, get_protocol
 from medgraph.evaluation.results import difference
 from medgraph.evaluation.statistics import Difference, Interval, cluster_bootstrap, detectable_difference, holm
+from medgraph.progress import track
 
 PREDICTIONS = "predictions.jsonl"
 CANDIDATES = "candidates.json"
@@ -163,7 +164,7 @@ def compare(paths: Sequence[str | Path], resamples: int = 10_000, seed: int = 0)
     for split in common:
         members = [[p for p in run if p.split == split] for run in runs]
         compared = []
-        for path, mine in zip(paths, members, strict=True):
+        for path, mine in track(zip(paths, members, strict=True), f"comparing {split}", len(paths)):
             rng = np.random.default_rng(seed)
             versus = None if mine is members[0] else difference(members[0], mine, rng, resamples)
             points = [p.score for p in mine]

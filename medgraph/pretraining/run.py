@@ -26,6 +26,7 @@ from medgraph.pretraining.module import PretrainModule
 from medgraph.pretraining.options import PretrainConfig, check
 from medgraph.pretraining.probing import Probes
 from medgraph.pretraining.results import PretrainResults
+from medgraph.progress import bars_wanted
 from medgraph.training.alone import fit_alone
 from medgraph.training.checkpoint import remove_checkpoints
 from medgraph.training.interrupts import Interrupts
@@ -70,7 +71,7 @@ def pretrain(config: PretrainConfig, console: Console | None = None) -> Pretrain
     folder = run_dir(config)
     encoder, finished = folder / "encoder", folder / "results.json"
     torch.set_num_threads(config.trainer.threads)
-    with Interrupts() as interrupts, claim(folder):
+    with Interrupts() as interrupts, claim(folder), bars_wanted(config.trainer.progress):
         write_identity(config, folder)
         if finished.exists():
             return PretrainOutcome(folder, encoder, PretrainResults.load(finished))

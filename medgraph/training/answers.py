@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.progress import Progress
-
 from medgraph.config import ConfigError
 from medgraph.data.collate import Tokens
 from medgraph.data.loading import ImageCache
@@ -44,9 +42,7 @@ class Asking:
     controls: bool
 
 
-def answer_corpus(
-    vlm: MedVLM, tokens: Tokens, corpus: Corpus, file: Path, asking: Asking, progress: Progress | None = None
-) -> list[Prediction]:
+def answer_corpus(vlm: MedVLM, tokens: Tokens, corpus: Corpus, file: Path, asking: Asking) -> list[Prediction]:
     """Answer questions into a file that is continued where it ended, whatever ended it.
 
     What a file belongs to stands in ``FILE.source.json``: the model, the data (images by name), the longest answer and
@@ -58,7 +54,6 @@ def answer_corpus(
         corpus: the data.
         file: JSON lines that `medgraph.evaluation.predictions.read_predictions` reads.
         asking: what is asked, and how.
-        progress: a started progress display.
 
     Raises:
         ConfigError: for a split without records, or a file that another model or other data has written or that
@@ -80,7 +75,7 @@ def answer_corpus(
         return predict(
             vlm, plain_views(asked, images, asking.controls), tokens, file, batch_size=asking.batch_size,
             max_new_tokens=asking.max_new_tokens, likelihood=asking.likelihood,
-            device=next(vlm.parameters()).device, progress=progress,
+            device=next(vlm.parameters()).device,
         )  # fmt: skip
 
 

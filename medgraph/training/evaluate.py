@@ -12,7 +12,6 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from rich.progress import Progress
 
 from medgraph.config import ExperimentConfig
 from medgraph.data.collate import Tokens
@@ -39,7 +38,6 @@ def evaluate(
     images: ImageCache,
     folder: Path,
     device: torch.device,
-    progress: Progress | None = None,
 ) -> tuple[list[Prediction], Results]:
     """Answer and score the splits of ``config.eval`` with everything that stands beside a result; resumable.
 
@@ -51,7 +49,6 @@ def evaluate(
         images: image cache.
         folder: of the run.
         device: where to compute.
-        progress: a started progress display.
 
     Returns:
         The content of ``predictions.jsonl`` (on ranks above 0, nothing) and the results.
@@ -60,7 +57,7 @@ def evaluate(
     splits = reported_questions(config, corpus)
     ask = partial(
         predict, vlm, tokens=tokens, batch_size=options.batch_size, max_new_tokens=options.max_new_tokens,
-        likelihood=options.likelihood, device=device, progress=progress,
+        likelihood=options.likelihood, device=device,
     )  # fmt: skip
     predictions = ask(plain_views(splits, images, options.controls, config.seed), path=folder / "predictions.jsonl")
     validation: list[Prediction] = []

@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -18,6 +18,7 @@ from typing import IO
 from rich.console import Console
 
 from medgraph.console import TERMINATED
+from medgraph.progress import bar
 
 POLL = 5.0
 """Seconds between looks at what other workers hold."""
@@ -79,10 +80,9 @@ def run_jobs(jobs: Sequence[Job], workers: int, console: Console) -> None:
     console.print(f"{crew.runs} runs, {crew.finished} finished before, {workers} at a time")
     before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
     with ThreadPoolExecutor(workers) as pool:
-        futures = [pool.submit(crew.work) for _ in range(workers)]
+        futures = {pool.submit(crew.work) for _ in range(workers)}
         try:
-            for future in as_completed(futures):
-                future.result()
+            crew.watch(futures)
         except BaseException:
             crew.stop()
             raise
@@ -126,6 +126,18 @@ class _Crew:
                 self._wait(sum(job.left for job in left))
             else:
                 self._run(*taken)
+
+    def watch(self, futures: set[Future[None]]) -> None:
+        """Show how far the runs are until the workers are through; raises what one of them raises."""
+        done = self.finished
+        with bar("runs", self.runs - done) as advance:
+            left = futures
+            while left:
+                over, left = wait(left, timeout=POLL, return_when=FIRST_EXCEPTION)
+                for future in over:
+                    future.result()
+                before, done = done, self.finished
+                advance(done - before)
 
     def stop(self) -> None:
         """End what runs, in a way that lets it continue later."""

@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 from PIL import Image as PILImage
-from rich.progress import Progress
 
 from medgraph.data.collate import QuestionBatch, Tokens
 from medgraph.data.conversation import encode_reply, letters, prompt
@@ -22,6 +21,7 @@ from medgraph.evaluation.parsing import normalise
 from medgraph.evaluation.predictions import YES_NO, Key, Prediction, PredictionWriter, read_predictions
 from medgraph.evaluation.scoring import strict_score
 from medgraph.models.medvlm import MedVLM
+from medgraph.progress import bar
 from medgraph.training.ranks import gather, share
 from medgraph.training.views import View
 
@@ -36,7 +36,6 @@ def predict(
     max_new_tokens: int,
     likelihood: bool,
     device: torch.device,
-    progress: Progress | None = None,
 ) -> list[Prediction]:
     """Answer every question of the views.
 
@@ -53,7 +52,6 @@ def predict(
         max_new_tokens: longest answer.
         likelihood: also score the allowed answers of choice and closed questions.
         device: where to compute.
-        progress: a started progress display.
 
     Returns:
         All predictions of the file; none on ranks above 0.
@@ -68,23 +66,22 @@ def predict(
             left = [slice(i, i + batch_size) for i in starts if not done.issuperset(keys[i : i + batch_size])]
             if not left:
                 continue
-            name = f"{view.split} {'' if view.control == 'none' else view.control}"
-            task = progress.add_task(name, total=sum(len(keys[batch]) for batch in left)) if progress else None
             mine = [record for batch in left[rank::ranks] for record in view.records[batch]]
             batches = iter(question_loader(mine, view.images, tokens, batch_size))
-            for _ in range(0, len(left), ranks):
-                answered: list[Prediction] = []
-                if (batch := next(batches, None)) is not None:
-                    on_device = batch.to(device)
-                    answers = vlm.generate(on_device, max_new_tokens)
-                    logprobs = reply_logprobs(vlm, on_device) if likelihood else [{}] * len(answers)
-                    rows = zip(batch.records, answers, logprobs, strict=True)
-                    answered = [_prediction(record, answer, view, scores) for record, answer, scores in rows]
-                everyone = [prediction for part in gather(answered) for prediction in part]
-                if writer:
-                    writer.write([prediction for prediction in everyone if prediction.key not in writer.done])
-                if progress and task is not None:
-                    progress.advance(task, len(everyone))
+            name = f"answering {view.split}{'' if view.control == 'none' else f', {view.control}'}"
+            with bar(name, sum(len(keys[batch]) for batch in left)) as advance:
+                for _ in range(0, len(left), ranks):
+                    answered: list[Prediction] = []
+                    if (batch := next(batches, None)) is not None:
+                        on_device = batch.to(device)
+                        answers = vlm.generate(on_device, max_new_tokens)
+                        logprobs = reply_logprobs(vlm, on_device) if likelihood else [{}] * len(answers)
+                        rows = zip(batch.records, answers, logprobs, strict=True)
+                        answered = [_prediction(record, answer, view, scores) for record, answer, scores in rows]
+                    everyone = [prediction for part in gather(answered) for prediction in part]
+                    if writer:
+                        writer.write([prediction for prediction in everyone if prediction.key not in writer.done])
+                    advance(len(everyone))
     return read_predictions(path) if rank == 0 else []
 
 

@@ -22,6 +22,7 @@ from medgraph.evaluation.statistics import Floats
 from medgraph.models.medvlm import MedVLM
 from medgraph.models.text_nodes import read_batch
 from medgraph.models.vision import VisionTower, load_vision
+from medgraph.progress import track
 from medgraph.training.trained import load_trained, saved_config
 
 BATCH = 64
@@ -73,7 +74,7 @@ def load_run(folder: Path) -> tuple[ExperimentConfig, Corpus, MedVLM]:
 def image_features(tower: VisionTower, load: Callable[[str], Image], images: Sequence[str]) -> Floats:
     """(N, D) features of images: the mean over the patches of the hidden state that the tower is used at."""
     made = []
-    for start in range(0, len(images), BATCH):
+    for start in track(range(0, len(images), BATCH), "features of images"):
         batch = stack_images([load(image) for image in images[start : start + BATCH]]).to(tower.mean.device)
         made.append(tower(batch).float().mean(1).cpu().numpy())
     return np.concatenate(made).astype(np.float64)
@@ -138,7 +139,7 @@ def retrieve(
     groups = conversations_in(corpus.splits[split])
     texts = [encode_answers(tokens.tokenizer, records, tokens.max_length, extended=False) for records in groups]
     nodes: dict[str, list[torch.Tensor]] = {"image": [], "text": []}
-    for start in range(0, len(groups), BATCH):
+    for start in track(range(0, len(groups), BATCH), "features of images and texts"):
         batch = stack_images([load(records[0].image) for records in groups[start : start + BATCH]])
         encoded = TokenBatch(*pad(texts[start : start + BATCH], tokens.tokenizer.pad_token_id))
         ids = torch.arange(len(batch))

@@ -9,15 +9,13 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from medgraph.alignment.head import AlignmentHead
 from medgraph.config import ExperimentConfig, run_dir
@@ -25,6 +23,7 @@ from medgraph.data.records import Corpus
 from medgraph.evaluation.predictions import Prediction
 from medgraph.evaluation.results import Results
 from medgraph.files import write_json
+from medgraph.progress import bars_wanted
 from medgraph.training.estimate import estimate_prepared
 from medgraph.training.evaluate import evaluate, reported_questions
 from medgraph.training.interrupts import Interrupts
@@ -73,6 +72,7 @@ def run(
     torch.set_num_threads(config.trainer.threads)
     with ExitStack() as held:
         interrupts = held.enter_context(Interrupts())
+        held.enter_context(bars_wanted(config.trainer.progress and is_main()))
         with together():
             if is_main():
                 held.enter_context(claim(folder))
@@ -88,10 +88,9 @@ def run(
         with told_once():
             train_stages(study.config, study.vlm, study.head, study.stages, folder, console, interrupts)
         clock = time.perf_counter()
-        with progress_bars(console, config.trainer.progress) as progress:
-            predictions, results = evaluate(
-                study.config, study.vlm, study.corpus, study.tokens, study.images, folder, _device(config), progress
-            )
+        predictions, results = evaluate(
+            study.config, study.vlm, study.corpus, study.tokens, study.images, folder, _device(config)
+        )
         console.print(f"answered and scored {len(predictions)} questions in {time.perf_counter() - clock:.0f} s")
         with together():
             if is_main():
@@ -150,14 +149,3 @@ def _comparable(reference: Path | None, folder: Path, facts: dict[str, Any]) -> 
         return None
     write_json(folder / "reference.json", kept)
     return folder / "reference.json"
-
-
-@contextmanager
-def progress_bars(console: Console, wanted: bool) -> Iterator[Progress | None]:
-    """A started progress display; None where it is not wanted or there is no terminal."""
-    if not (wanted and console.is_terminal):
-        yield None
-        return
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console) as progress:
-        yield progress

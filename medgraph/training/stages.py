@@ -24,6 +24,7 @@ from medgraph.data.loading import ImageCache, rank_and_ranks
 from medgraph.data.records import Corpus
 from medgraph.files import read_json, replacing, write_json
 from medgraph.models.medvlm import MedVLM
+from medgraph.progress import bars_wanted
 from medgraph.training.checkpoint import AtomicCheckpointIO, Checkpoints, newest_checkpoint, remove_checkpoints, step_of
 from medgraph.training.interrupts import Interrupts
 from medgraph.training.logging import MetricsLogger, Samples, Throughput
@@ -172,7 +173,8 @@ def fit(trainer: L.Trainer, module: L.LightningModule, data: L.LightningDataModu
         KeyboardInterrupt: after Ctrl-C.
     """
     try:
-        trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
+        with bars_wanted(False):  # Lightning draws its own
+            trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
     except SystemExit as error:
         if error.code == 1:  # how Lightning ends after Ctrl-C
             raise KeyboardInterrupt from error

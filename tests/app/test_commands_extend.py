@@ -118,7 +118,7 @@ def test_a_dead_server_ends_the_job_and_the_same_command_continues(medgraph, sou
     code, out, err = medgraph(*command)
     assert (code, out) == (1, "")
     assert "HTTP 401" in err
-    assert "out.journal.jsonl keeps every answer; run the same command again to continue" in err
+    assert "out.journal.jsonl keeps every answer; continue with: " in err
     assert not (tmp_path / "out.json").exists()
     chat_server.answer = lengthen
     out = medgraph(*command)[1]
@@ -136,7 +136,7 @@ def test_ctrl_c_says_how_to_go_on(medgraph, source, tmp_path, chat_server, monke
     code, _, err = medgraph("extend", source, "--out", tmp_path / "out.json", "--with", "api", "--model", "m")
     assert code == 130
     assert "interrupted" in err
-    assert "run the same command again to continue" in err
+    assert "keeps every answer; continue with: " in err
 
 
 def test_a_local_model(medgraph, source, tmp_path, monkeypatch):
@@ -202,7 +202,7 @@ def test_a_killed_job_continues_and_pays_nothing_twice(source, tmp_path, chat_se
     assert not out.exists()
     if how == signal.SIGINT:
         assert job.returncode == 130
-        assert "run the same command again to continue" in err
+        assert "keeps every answer; continue with: " in err
         assert len(recorded) == sum(answered.values()), "what was under way was finished and recorded"
     before = Counter(answered)
     with journal.open("ab") as file:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from medgraph.config import ConfigError
-from medgraph.console import Terminated, user_errors
+from medgraph.console import Terminated, how_to_continue, user_errors
 from medgraph.data.errors import DataError
 from medgraph.training.jobs import JobsFailedError
 
@@ -18,6 +18,7 @@ from medgraph.training.jobs import JobsFailedError
 @pytest.fixture(autouse=True)
 def _program(monkeypatch):
     monkeypatch.setattr(sys, "argv", ["/some/where/study.py"])
+    monkeypatch.setattr(sys, "orig_argv", ["python", "study.py", "name=a b"])
 
 
 @pytest.mark.parametrize(
@@ -43,8 +44,8 @@ def _program(monkeypatch):
         ),
         (FloatingPointError("train/loss is not\nfinite"), 1, "study.py: error: train/loss is not finite\n"),
         (JobsFailedError("2 of 3 runs failed"), 1, "study.py: error: 2 of 3 runs failed\n"),
-        (KeyboardInterrupt(), 130, "study.py: interrupted; run the same command again to continue\n"),
-        (Terminated(), 143, "study.py: terminated; run the same command again to continue\n"),
+        (KeyboardInterrupt(), 130, "study.py: interrupted; continue with: python study.py 'name=a b'\n"),
+        (Terminated(), 143, "study.py: terminated; continue with: python study.py 'name=a b'\n"),
     ],
 )
 def test_what_the_user_can_act_on_is_one_line_and_a_code(error, code, line, capsys):
@@ -71,6 +72,21 @@ def test_everything_else_passes(error, capsys):
         raise error
     assert found.value is error
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("typed", "shown"),
+    [
+        (["/venv/bin/python", "/venv/bin/medgraph", "run", "a.py"], "continue with: medgraph run a.py"),
+        (["python3", "-m", "lightning_app", "extend"], "continue with: python3 -m lightning_app extend"),
+        (["python3"], "continue with: python3"),
+    ],
+)
+def test_the_command_to_continue_with_is_what_was_typed(typed, shown, monkeypatch):
+    monkeypatch.setattr(sys, "orig_argv", typed)
+    assert how_to_continue() == shown
+    monkeypatch.setenv("SLURM_JOB_ID", "1")
+    assert how_to_continue() == "run the same command again to continue"
 
 
 def test_nothing_happens_without_an_error():
@@ -105,5 +121,5 @@ def test_signals_during_training(number, code, tmp_path):
     process.send_signal(number)
     _, errors = process.communicate(timeout=120)
     assert process.returncode == code
-    assert "run the same command again to continue" in errors
+    assert errors.endswith(f"continue with: {sys.executable} train.py\n")
     assert "Traceback" not in errors

@@ -30,7 +30,7 @@ def images(corpus):
 
 def test_cached_images_are_the_same_and_other_sizes_pass_through(release, tmp_path):
     _, corpus = release
-    cached = cache_images(corpus, 16, tmp_path / "cache", progress=False)
+    cached = cache_images(corpus, 16, tmp_path / "cache")
     for image in images(corpus):
         np.testing.assert_array_equal(cached.load_image(image, 16), corpus.load_image(image, 16))
     assert cached.load_image(images(corpus)[0], 8).shape == (8, 8, 3)
@@ -41,7 +41,7 @@ def test_cached_images_are_the_same_and_other_sizes_pass_through(release, tmp_pa
 
 def test_batches_read_the_mapping_and_keep_no_copy(release, tmp_path):
     _, corpus = release
-    cached = cache_images(corpus, 16, tmp_path / "cache", progress=False)
+    cached = cache_images(corpus, 16, tmp_path / "cache")
     loader = ImageCache(cached, 16)
     image = images(corpus)[0]
     np.testing.assert_array_equal(loader(image), corpus.load_image(image, 16))
@@ -69,12 +69,12 @@ def test_the_folder_of_auto(monkeypatch, tmp_path):
 
 def test_a_second_use_decodes_nothing(release, tmp_path):
     root, corpus = release
-    cache_images(corpus, 16, tmp_path / "cache", progress=False)
+    cache_images(corpus, 16, tmp_path / "cache")
     (file,) = (tmp_path / "cache").iterdir()
     (tmp_path / "plain").touch()
     assert file.stat().st_mode == (tmp_path / "plain").stat().st_mode  # other users may read it
     before = file.stat().st_mtime_ns
-    again = cache_images(corpus, 16, tmp_path / "cache", progress=False)
+    again = cache_images(corpus, 16, tmp_path / "cache")
     assert file.stat().st_mtime_ns == before
     root.rename(root.parent / "moved")
     assert again.load_image(images(corpus)[0], 16).shape == (16, 16, 3)
@@ -83,22 +83,22 @@ def test_a_second_use_decodes_nothing(release, tmp_path):
 def test_a_changed_image_or_size_is_another_file(release, tmp_path):
     root, corpus = release
     folder = tmp_path / "cache"
-    cache_images(corpus, 16, folder, progress=False)
-    cache_images(corpus, 8, folder, progress=False)
+    cache_images(corpus, 16, folder)
+    cache_images(corpus, 8, folder)
     image = root / images(corpus)[0]
     content = image.read_bytes()
     os.utime(image, ns=(0, 0))
     image.write_bytes(content)
-    cache_images(corpus, 16, folder, progress=False)
+    cache_images(corpus, 16, folder)
     assert len(list(folder.iterdir())) == 3
 
 
 def test_a_truncated_cache_is_written_again(release, tmp_path):
     _, corpus = release
-    cache_images(corpus, 16, tmp_path / "cache", progress=False)
+    cache_images(corpus, 16, tmp_path / "cache")
     (file,) = (tmp_path / "cache").iterdir()
     file.write_bytes(file.read_bytes()[:100])
-    cached = cache_images(corpus, 16, tmp_path / "cache", progress=False)
+    cached = cache_images(corpus, 16, tmp_path / "cache")
     np.testing.assert_array_equal(cached.load_image(images(corpus)[5], 16), corpus.load_image(images(corpus)[5], 16))
 
 
@@ -106,13 +106,13 @@ def test_an_unreadable_image_leaves_no_file(release, tmp_path):
     root, corpus = release
     (root / images(corpus)[3]).write_bytes(b"")
     with pytest.raises(DataError, match="0 bytes"):
-        cache_images(corpus, 16, tmp_path / "cache", progress=False)
+        cache_images(corpus, 16, tmp_path / "cache")
     assert list((tmp_path / "cache").iterdir()) == []
 
 
 def test_workers_open_their_own_mapping(release, tmp_path):
     _, corpus = release
-    cached = cache_images(corpus, 16, tmp_path / "cache", progress=False)
+    cached = cache_images(corpus, 16, tmp_path / "cache")
     first = images(corpus)[0]
     expected = cached.load_image(first, 16)
     content = pickle.dumps(cached.load_image)
@@ -127,7 +127,7 @@ def test_stale_parts_are_removed_and_fresh_ones_kept(release, tmp_path):
     for part in (old, new):
         part.write_bytes(b"x")
     os.utime(old, (time.time() - STALE_SECONDS - 10,) * 2)
-    cache_images(corpus, 16, tmp_path / "cache", progress=False)
+    cache_images(corpus, 16, tmp_path / "cache")
     assert not old.exists()
     assert new.exists()
 
@@ -145,7 +145,7 @@ def slow(image, side, load=corpus.load_image):
     time.sleep(delay)
     return load(image, side)
 slow.root = root
-cache_images(dataclasses.replace(corpus, load_image=slow), 16, folder, progress=False)
+cache_images(dataclasses.replace(corpus, load_image=slow), 16, folder)
 """
 
 
@@ -167,6 +167,6 @@ def test_parallel_writers_and_a_killed_one(release, tmp_path):
     writers = [start(root, folder, 0.01) for _ in range(2)]
     assert [writer.wait() for writer in writers] == [0, 0]
     assert len(list(folder.glob("*.u8"))) == 1
-    cached = cache_images(corpus, 16, folder, progress=False)
+    cached = cache_images(corpus, 16, folder)
     for image in images(corpus):
         np.testing.assert_array_equal(cached.load_image(image, 16), corpus.load_image(image, 16))

@@ -21,11 +21,11 @@ def image(root, i, label="Benign", subset=4):
 
 
 def test_a_sound_release(root):
-    report = check_release(root, progress=False)
+    report = check_release(root)
     assert report.ok
     assert (report.records, report.images) == (160, 160)
     assert report.verdict().endswith("nothing wrong.")
-    assert check_release(root, ["4"], progress=False).images == 40
+    assert check_release(root, ["4"]).images == 40
 
 
 def test_everything_wrong_is_found_in_one_pass(root, edit, tmp_path):
@@ -43,7 +43,7 @@ def test_everything_wrong_is_found_in_one_pass(root, edit, tmp_path):
     (tmp_path / "x.bmp").rename(image(root, 10))
     Image.open(image(root, 11)).convert("RGBA").save(image(root, 11))
     (root / "Aggregated_Subsets" / "Subset--05-train.json").write_text('[{"id": 1, "cap')
-    report = check_release(root, progress=False)
+    report = check_release(root)
     assert report.counts() == {
         "image_unreadable": 2, "missing_field": 1, "bad_letter": 1, "path_refused": 1, "label_conflict": 1,
         "image_missing": 1, "image_empty": 1, "json_unreadable": 1,
@@ -63,19 +63,19 @@ def test_everything_wrong_is_found_in_one_pass(root, edit, tmp_path):
 
 def test_what_a_check_lists_is_left_out_of_training(root):
     image(root, 8).write_bytes(b"")
-    assert write_quarantine(check_release(root, progress=False)) == root / "quarantine.txt"
+    assert write_quarantine(check_release(root)) == root / "quarantine.txt"
     corpus = build_medmat(MedMATConfig(root=str(root), on_error="quarantine"))
     assert corpus.notes["quarantined: image listed as unreadable"] == 1
-    assert check_corpus(corpus, root, progress=False).ok
+    assert check_corpus(corpus, root).ok
 
 
 def test_corpora_and_plain_folders(root):
     corpus = build_medmat(MedMATConfig(root=str(root)))
     image(root, 8).write_bytes(b"")
-    report = check_corpus(corpus, root, progress=False)
+    report = check_corpus(corpus, root)
     assert report.counts() == {"image_empty": 1}
     assert "subset-04, record subset-04/8/" in str(report.problems[0])
-    folder = check_folder(root / "med-mat", progress=False)
+    folder = check_folder(root / "med-mat")
     assert (folder.images, folder.bad_images) == (160, ["set 4/Benign/Benign- (8).png"])
 
 
@@ -83,6 +83,4 @@ def test_a_single_label_is_remarked(make_release):
     root = make_release({4: {"Benign": 2, "Normal": 1}})
     file = root / "Aggregated_Subsets" / "Subset--04-train.json"
     file.write_text(json.dumps(json.loads(file.read_text())[:2]))
-    assert check_release(root, progress=False).remarks == {
-        "subsets with a single label, which cannot be asked about": 1
-    }
+    assert check_release(root).remarks == {"subsets with a single label, which cannot be asked about": 1}

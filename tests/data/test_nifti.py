@@ -116,5 +116,5 @@ def test_wrong_options(tmp_path):
 def test_the_check_reads_volumes_too(tmp_path):
     saved(tmp_path, volume(), "a.nii.gz")
     (tmp_path / "b.nii").write_text("no volume")
-    report = check_folder(tmp_path, progress=False)
+    report = check_folder(tmp_path)
     assert (report.images, report.bad_images) == (2, ["b.nii"])
