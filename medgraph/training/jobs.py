@@ -6,18 +6,18 @@ import fcntl
 import os
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from types import FrameType
+from typing import IO, NoReturn
 
 from rich.console import Console
 
-from medgraph.console import TERMINATED
+from medgraph.console import Terminated
 from medgraph.progress import bar
 
 POLL = 5.0
@@ -78,7 +78,7 @@ def run_jobs(jobs: Sequence[Job], workers: int, console: Console) -> None:
         raise ValueError(f"workers={workers}: expected at least 1")
     crew = _Crew(jobs, console)
     console.print(f"{crew.runs} runs, {crew.finished} finished before, {workers} at a time")
-    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
+    before = signal.signal(signal.SIGTERM, _terminate)
     with ThreadPoolExecutor(workers) as pool:
         futures = {pool.submit(crew.work) for _ in range(workers)}
         try:
@@ -180,6 +180,10 @@ class _Crew:
     def _report(self, sentence: str) -> None:
         with self._access:
             self.console.print(f"[{self.finished}/{self.runs}] {sentence}")
+
+
+def _terminate(number: int, frame: FrameType | None) -> NoReturn:
+    raise Terminated
 
 
 def _take(job: Job) -> IO[str] | None:

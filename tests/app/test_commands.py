@@ -176,6 +176,19 @@ def test_report_needs_a_finished_run(medgraph, tmp_path):
     )
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("heads",), ("doctor",), ("data", "list"), ("data", "matrix"), ("cg", "list", "--target", 32), ("runs", "."),
+        ("config", "study.py"), ("--help",), ("cg", "suggest", "--target", 32), ("data", "check", "."),
+    ],
+)  # fmt: skip
+def test_a_pipe_gets_no_control_characters(medgraph, study, command):
+    _, out, err = medgraph(*command)
+    assert out
+    assert {character for character in out + err if ord(character) < 32} <= {"\n"}
+
+
 def test_an_unknown_command(medgraph):
     code, _, err = medgraph("rnu")
     assert code == 2

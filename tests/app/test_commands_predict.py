@@ -8,6 +8,7 @@ from safetensors.torch import save_file
 from medgraph.config import ConfigError, ExperimentConfig, PhantomConfig, StageConfig, VQARADConfig, model_config
 from medgraph.config import to_yaml as config_text
 from medgraph.data.collate import collate_questions
+from medgraph.models.medvlm import MedVLM
 from medgraph.training.trained import load_trained
 from medgraph.training.weights import trained_state
 
@@ -114,6 +115,27 @@ def test_a_killed_prediction_continues_and_grows(medgraph, run, tmp_path):
     assert killed.read_bytes() == content
     medgraph("predict", run, "--out", killed, *options, "--limit", 2, "--controls")
     assert killed.read_bytes() == whole.read_bytes()
+
+
+def test_ctrl_c_keeps_the_answers_and_says_how_to_go_on(medgraph, run, tmp_path, monkeypatch):
+    whole, stopped = tmp_path / "whole.jsonl", tmp_path / "stopped.jsonl"
+    options = ("--batch-size", 1, "--max-new-tokens", 2, "--limit", 2)
+    medgraph("predict", run, "--out", whole, *options)
+    generate, calls = MedVLM.generate, iter(range(9))
+
+    def interrupted(*arguments):
+        if next(calls) == 1:
+            raise KeyboardInterrupt
+        return generate(*arguments)
+
+    monkeypatch.setattr(MedVLM, "generate", interrupted)
+    code, _, err = medgraph("predict", run, "--out", stopped, *options)
+    assert code == 130
+    assert err.startswith("medgraph: interrupted; continue with: ")
+    assert whole.read_bytes().startswith(stopped.read_bytes())
+    assert stopped.read_bytes().count(b"\n") == 1
+    medgraph("predict", run, "--out", stopped, *options)
+    assert stopped.read_bytes() == whole.read_bytes()
 
 
 @pytest.fixture(scope="module")
