@@ -111,17 +111,19 @@ class ZeroShot(FewShotMethod):
     Args:
         encoder: frozen.
         classes: C classes.
+        templates: texts with a place ``{}`` for the name.
     """
 
-    def __init__(self, encoder: DualEncoder, classes: ClassTexts) -> None:
+    def __init__(self, encoder: DualEncoder, classes: ClassTexts, templates: Sequence[str] = TEMPLATES) -> None:
         super().__init__(encoder)
+        self.templates = tuple(templates)
         self.set_classes(classes)
 
     def set_classes(self, classes: ClassTexts) -> None:
         """See `FewShotMethod`."""
-        texts = [template.format(name) for name in classes.names for template in TEMPLATES]
+        texts = [template.format(name) for name in classes.names for template in self.templates]
         with torch.no_grad():
-            each = self.encoder.encode_texts(texts).unflatten(0, (-1, len(TEMPLATES)))
+            each = self.encoder.encode_texts(texts).unflatten(0, (-1, len(self.templates)))
         self.texts = F.normalize(each.mean(1), dim=-1)  # (C, D)
 
     def forward(self, images: ImageSet) -> Tensor:
