@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from medgraph.config import ConfigError
@@ -41,23 +42,36 @@ def save_encoder(tower: VisionTower, folder: Path) -> Path:
     Raises:
         ConfigError: as `hugging_face_model`.
     """
-    model = hugging_face_model(tower)
+    return save_parts(folder, tower.image_size, tower.mean, tower.std, hugging_face_model(tower))
+
+
+def save_parts(folder: Path, side: int, mean: Tensor, std: Tensor, *parts: Any) -> Path:
+    """Write what has a ``save_pretrained``, and how its images are prepared; whole or not at all.
+
+    Args:
+        folder: to make; replaced if it is there.
+        side: of the images in pixels.
+        mean: three channel means for values in [0, 1].
+        std: three channel standard deviations.
+        parts: a model, and its tokenizer where it has one.
+    """
     part = folder.with_name(f"{folder.name}.part")
     for stale in (part, folder):
         shutil.rmtree(stale, ignore_errors=True)
-    model.save_pretrained(part)
+    for each in parts:
+        each.save_pretrained(part)
     preparation = {
         "image_processor_type": "CLIPImageProcessor",
         "do_resize": True,
-        "size": {"shortest_edge": tower.image_size},
+        "size": {"shortest_edge": side},
         "resample": 3,
         "do_center_crop": True,
-        "crop_size": {"height": tower.image_size, "width": tower.image_size},
+        "crop_size": {"height": side, "width": side},
         "do_rescale": True,
         "rescale_factor": 1 / 255,
         "do_normalize": True,
-        "image_mean": tower.mean.flatten().tolist(),
-        "image_std": tower.std.flatten().tolist(),
+        "image_mean": mean.flatten().tolist(),
+        "image_std": std.flatten().tolist(),
     }
     (part / "preprocessor_config.json").write_text(json.dumps(preparation, indent=1) + "\n", encoding="utf-8")
     return part.rename(folder)

@@ -49,7 +49,7 @@ def write_run_report(folder: Path, config: PretrainConfig, results: PretrainResu
         results: probes of the tower.
     """
     lines = read_metrics(folder / "metrics.jsonl")
-    figures = [drawn for title, series in CURVES if (drawn := _curves(lines, title, series))]
+    figures = [drawn for title, series in CURVES if (drawn := run_curves(lines, title, series))]
     sections = [
         Section("probes", "What the tower has learnt",
                 "Linear and k-nearest-neighbour probes on its frozen features: fitted on the training labels, chosen "
@@ -59,7 +59,7 @@ def write_run_report(folder: Path, config: PretrainConfig, results: PretrainResu
                 figures),
     ]  # fmt: skip
     facts = [config.method, f"tower: {config.vision}", f"{config.steps:,} steps of {config.batch_size} images"]
-    return _write(
+    return write_sections(
         folder / "report.html", f"{config.name} · seed {config.seed}", "MedGraph · pre-training", facts, sections
     )
 
@@ -105,7 +105,7 @@ def write_study_report(
             write_tables(folder / table.name, table.header, table.rows, table.caption)
     seeds = len(comparisons[0].rows[0].values)
     facts = [f"{len(runs)} arms", f"{seeds} seed{'s' * (seeds != 1)}", f"reference: {comparisons[0].reference}"]
-    return _write(folder / "report.html", title, "MedGraph · study of pre-training", facts, sections)
+    return write_sections(folder / "report.html", title, "MedGraph · study of pre-training", facts, sections)
 
 
 def comparison_table(comparison: Comparison) -> RunTable:
@@ -156,7 +156,8 @@ def _compared(comparison: Comparison) -> Section:
     )
 
 
-def _curves(lines: Iterable[dict[str, Any]], title: str, series: Mapping[str, str]) -> Picture | None:
+def run_curves(lines: Iterable[dict[str, Any]], title: str, series: Mapping[str, str]) -> Picture | None:
+    """Values of a log over its steps; None where it has none of them."""
     lines = list(lines)
     curves = {label: [(line["step"], line[key]) for line in lines if key in line] for key, label in series.items()}
     curves = {label: curve for label, curve in curves.items() if curve}
@@ -172,7 +173,8 @@ def _arm_curves(logs: dict[str, list[list[dict[str, Any]]]], title: str, key: st
     return picture(plots.arm_curves(curves, title), f"{title} over optimiser steps.") if curves else None
 
 
-def _write(file: Path, title: str, kicker: str, facts: Sequence[str], sections: Sequence[Section]) -> Path:
+def write_sections(file: Path, title: str, kicker: str, facts: Sequence[str], sections: Sequence[Section]) -> Path:
+    """Write a page of sections."""
     contents = [(section.anchor, section.title) for section in sections]
     values = {"kicker": kicker, "facts": facts, "contents": contents, "sections": sections}
     return write_page(file, TEMPLATE, title, values)

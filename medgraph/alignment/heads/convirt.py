@@ -25,7 +25,7 @@ class ConVIRTHead(ImageTextHead):
     Args:
         temperature: τ in (0, inf), fixed.
         image_weight: λ in [0, 1], weight of image → text.
-        projection: width of the shared space.
+        projection: width of the shared space; 0 compares nodes as they come, for encoders that have projections.
     """
 
     uses_tokens = False
@@ -36,6 +36,8 @@ class ConVIRTHead(ImageTextHead):
             raise ValueError(f"temperature={temperature} must be positive; the paper uses 0.1")
         if not 0 <= image_weight <= 1:
             raise ValueError(f"image_weight={image_weight} is outside [0, 1]; the paper uses 0.75")
+        if projection < 0:
+            raise ValueError(f"projection={projection} is below its minimum 0, which is no projection")
         self.temperature = temperature
         self.image_weight = image_weight
         self.projection = projection
@@ -46,8 +48,9 @@ class ConVIRTHead(ImageTextHead):
         Args:
             dim: node width D.
         """
+        width = self.projection
         self.image_projection, self.text_projection = (
-            nn.Sequential(nn.Linear(dim, self.projection), nn.ReLU(), nn.Linear(self.projection, self.projection))
+            nn.Sequential(nn.Linear(dim, width), nn.ReLU(), nn.Linear(width, width)) if width else nn.Identity()
             for _ in range(2)
         )
 

@@ -1,0 +1,1 @@
+"""Dual encoders trained by contrast on images with texts: CLIP and PubMedCLIP, ConVIRT, MGCA, any alignment head."""

@@ -1,0 +1,164 @@
+"""Dual encoders to be trained, and what alignment heads see of them.
+
+Letters: B pairs, S side in pixels, T tokens of a text, N patches, D width of the shared space.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from medgraph.alignment.head import AlignmentHead, AlignmentInput, NodeSet
+from medgraph.alignment.heads.base import MAX_SCALE, LearntScale
+from medgraph.config import ConfigError
+from medgraph.contrast.data import PairBatch
+from medgraph.models.vision import image_settings
+from medgraph.pretraining.encoder import save_parts
+from medgraph.prompting.encoder import DualEncoder, load_dual_encoder
+
+TINY_IMAGE, TINY_PATCH, TINY_WIDTH, TINY_TOKENS = 64, 16, 96, 64
+
+
+def word_tokenizer(texts: Iterable[str]) -> Any:
+    """A fast tokenizer whose tokens are the words of the texts, lower case, between ``<s>`` and ``</s>``.
+
+    The ends come last: models whose end is token 2 pool at the highest token instead (before transformers #24773).
+    """
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+    from transformers import PreTrainedTokenizerFast
+
+    split = pre_tokenizers.Whitespace()
+    words = sorted({word for text in texts for word, _ in split.pre_tokenize_str(text.lower())})
+    vocabulary = {token: i for i, token in enumerate(["<pad>", "<unk>", *words, "<s>", "</s>"])}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
+    tokenizer.normalizer, tokenizer.pre_tokenizer = normalizers.Lowercase(), split
+    ends = [(token, vocabulary[token]) for token in ("<s>", "</s>")]
+    tokenizer.post_processor = processors.TemplateProcessing(single="<s> $A </s>", special_tokens=ends)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, pad_token="<pad>", unk_token="<unk>", bos_token="<s>", eos_token="</s>"
+    )
+
+
+def tiny_encoder(texts: Iterable[str]) -> DualEncoder:
+    """A CLIP of 0.6 M parameters for 64 x 64 images and the words of the texts, random weights."""
+    from transformers import CLIPConfig, CLIPModel
+
+    tokenizer = word_tokenizer(texts)
+    sizes = {"hidden_size": TINY_WIDTH, "intermediate_size": 2 * TINY_WIDTH, "num_attention_heads": 4}
+    ends = {name: getattr(tokenizer, name) for name in ("pad_token_id", "bos_token_id", "eos_token_id")}
+    text = {**sizes, **ends, "num_hidden_layers": 2, "vocab_size": len(tokenizer),
+            "max_position_embeddings": TINY_TOKENS}  # fmt: skip
+    vision = {**sizes, "num_hidden_layers": 4, "image_size": TINY_IMAGE, "patch_size": TINY_PATCH}
+    model = CLIPModel(CLIPConfig(text_config=text, vision_config=vision, projection_dim=TINY_WIDTH))
+    return DualEncoder(model, tokenizer, (0.5,) * 3, (0.25,) * 3)
+
+
+def build_encoder(name: str, random: bool, texts: Iterable[str]) -> DualEncoder:
+    """Make or load what is trained, in float32 on the CPU.
+
+    Args:
+        name: ``tiny``, or a CLIP or SigLIP by hub name or path.
+        random: keep the architecture only.
+        texts: that the tokenizer of ``tiny`` knows the words of.
+
+    Raises:
+        ConfigError: if there is no such dual encoder.
+    """
+    from transformers import AutoConfig, AutoModel, AutoTokenizer
+
+    try:
+        if name == "tiny":
+            encoder = tiny_encoder(texts)
+        elif random:
+            model = AutoModel.from_config(AutoConfig.from_pretrained(name), dtype=torch.float32)
+            encoder = DualEncoder(model, AutoTokenizer.from_pretrained(name), *image_settings(name)[:2])
+        else:
+            encoder = load_dual_encoder(name)
+    except ConfigError as error:
+        raise ConfigError(f"encoder={name}: {error}") from error
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"encoder={name}: not a local folder with a model, nor a name that could be loaded: "
+                          f"{str(error).strip().splitlines()[0]}") from error  # fmt: skip
+    encoder.model.requires_grad_(True)
+    for own in ("logit_scale", "logit_bias"):  # the head has these
+        if hasattr(encoder.model, own):
+            getattr(encoder.model, own).requires_grad_(False)
+    return encoder
+
+
+def build_head(head: AlignmentHead, encoder: DualEncoder, goes_on: bool) -> AlignmentHead:
+    """Make a head ready for an encoder.
+
+    Args:
+        head: not yet set up.
+        encoder: what is trained.
+        goes_on: start a temperature that is learnt where the encoder's is.
+    """
+    head.setup(shared_width(encoder))
+    scale = getattr(head, "scale", None)
+    if goes_on and isinstance(scale, LearntScale) and scale.log_scale.requires_grad:
+        with torch.no_grad():
+            scale.log_scale.fill_(math.log(encoder.scale))
+    return head
+
+
+def shared_width(encoder: DualEncoder) -> int:
+    """D of an encoder."""
+    text = encoder.model.config.text_config
+    return int(encoder.model.config.projection_dim if encoder.kind == "clip" else text.projection_size)
+
+
+def encode_words(encoder: DualEncoder, tokens: Tensor) -> tuple[Tensor, Tensor]:
+    """Encode texts as `DualEncoder` does, and their tokens on the way of the pooled text.
+
+    Args:
+        encoder: what is trained.
+        tokens: (B, T) int64.
+
+    Returns:
+        Pooled texts (B, D) and tokens (B, T, D), both L2-normalised.
+    """
+    tower = encoder.model.text_model
+    output = tower(input_ids=tokens)
+    if encoder.kind == "clip":
+        project = encoder.model.text_projection
+        pooled, words = project(output.pooler_output), project(output.last_hidden_state)
+    else:
+        pooled, words = output.pooler_output, tower.head(output.last_hidden_state)
+    return F.normalize(pooled, dim=-1), F.normalize(words, dim=-1)
+
+
+def batch_nodes(encoder: DualEncoder, batch: PairBatch, noise: torch.Generator | None = None) -> AlignmentInput:
+    """What an alignment head sees of a batch: images with their patches, texts with their words."""
+    images = encoder.encode_images(batch.images)
+    pooled, words = encode_words(encoder, batch.tokens)
+    return AlignmentInput(
+        NodeSet(images.pooled, images.tokens, ids=batch.image_ids),
+        {"text": NodeSet(pooled, words, batch.words, batch.text_ids)},
+        noise,
+        batch.entities,
+    )
+
+
+def save_dual_encoder(encoder: DualEncoder, head: AlignmentHead | None, folder: Path) -> Path:
+    """Write a folder that `load_dual_encoder` and ``model.vision=FOLDER`` load; whole or not at all.
+
+    Args:
+        encoder: trained.
+        head: its temperature becomes that of the model; None keeps it.
+        folder: to make; replaced if it is there.
+    """
+    scale = getattr(head, "scale", None)
+    if isinstance(scale, LearntScale):
+        factor = min(MAX_SCALE, float(scale.log_scale.exp()))
+    else:
+        factor = 1 / getattr(head, "temperature", 1 / encoder.scale)
+    with torch.no_grad():
+        encoder.model.logit_scale.fill_(math.log(factor))
+    return save_parts(folder, encoder.image_size, encoder.mean, encoder.std, encoder.model, encoder.tokenizer)

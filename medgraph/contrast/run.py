@@ -1,0 +1,149 @@
+"""A whole dual-encoder pre-training: pairs, encoders, training, figures, report; resumable at every step.
+
+Run directory: ``config.yaml environment.json data.json metrics.jsonl metrics.csv contrast/ encoder/ results.json
+report.html``. ``encoder/`` is what `medgraph.prompting.encoder.load_dual_encoder` and ``model.vision=…/encoder`` load.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from rich.console import Console
+
+from medgraph.alignment.options import make_head
+from medgraph.config import run_dir
+from medgraph.contrast.data import SPLITS, PairDataModule, pairs_in
+from medgraph.contrast.encoder import build_encoder, build_head, save_dual_encoder
+from medgraph.contrast.measure import measure, measure_split
+from medgraph.contrast.module import ContrastModule
+from medgraph.contrast.options import ContrastConfig, check
+from medgraph.contrast.results import ContrastResults
+from medgraph.data import build_corpus
+from medgraph.data.audit import audit
+from medgraph.data.cache import cache_folder, cache_images
+from medgraph.data.images import image_root
+from medgraph.data.records import Corpus
+from medgraph.prompting.encoder import DualEncoder, load_dual_encoder
+from medgraph.training.alone import fit_alone
+from medgraph.training.checkpoint import remove_checkpoints
+from medgraph.training.interrupts import Interrupts
+from medgraph.training.logging import quiet, write_csv
+from medgraph.training.rundir import claim, write_data_identity, write_identity
+
+STAGE = "contrast"
+
+
+@dataclass(frozen=True, slots=True)
+class ContrastOutcome:
+    """What a dual-encoder pre-training leaves behind.
+
+    Attributes:
+        folder: of the run.
+        encoder: for ``model.vision=ENCODER``, ``encoder=ENCODER``, and `load_dual_encoder`.
+        results: figures on the test split.
+    """
+
+    folder: Path
+    encoder: Path
+    results: ContrastResults
+
+
+class Measures(L.Callback):
+    """Logs zero-shot and retrieval figures on validation, before the first step and regularly.
+
+    Args:
+        corpus: its split ``val`` is measured.
+        config: the pre-training.
+    """
+
+    def __init__(self, corpus: Corpus, config: ContrastConfig) -> None:
+        self.corpus, self.config = corpus, config
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Measure what training starts from."""
+        if trainer.global_step == 0:
+            self.measure(trainer, pl_module)
+
+    def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any) -> None:
+        """Measure between two steps."""
+        if trainer.global_step % self.config.measure_every == 0 or trainer.global_step == trainer.max_steps:
+            self.measure(trainer, pl_module)
+
+    def measure(self, trainer: L.Trainer, pl_module: Any) -> None:
+        """Measure, and write a line to the log."""
+        encoder: DualEncoder = pl_module.encoder
+        encoder.eval()
+        figures = measure_split(encoder, self.corpus, self.config, "val", resamples=1)
+        encoder.train()
+        for logger in trainer.loggers:
+            logger.log_metrics(
+                {f"val/{name}": each.value for name, each in figures.items()}, step=trainer.global_step - 1
+            )
+
+
+def pretrain_dual(config: ContrastConfig, console: Console | None = None) -> ContrastOutcome:
+    """Train a dual encoder, measure it and report; the same call continues an interrupted run.
+
+    Args:
+        config: the pre-training.
+        console: where progress goes; default standard output.
+
+    Raises:
+        ConfigError: for a mistake in the configuration, or if the run directory belongs to another one or is in use.
+        DataError: for data that is missing or malformed.
+    """
+    from medgraph.contrast.report import write_run_report
+
+    quiet()
+    check(config)
+    console = console or Console()
+    folder = run_dir(config)
+    saved, finished = folder / "encoder", folder / "results.json"
+    torch.set_num_threads(config.trainer.threads)
+    with Interrupts() as interrupts, claim(folder):
+        write_identity(config, folder)
+        if finished.exists():
+            return ContrastOutcome(folder, saved, ContrastResults.load(finished))
+        corpus = build_corpus(config.data)
+        leaks = audit(corpus, image_root(corpus.load_image), near=False)
+        facts = {"fingerprint": corpus.fingerprint(), "weights": None, "leaks": leaks.verdict()}
+        write_data_identity(folder, facts, config.run.force)
+        console.print(f"[bold]{config.name}[/bold]  {folder}", soft_wrap=True)
+        if not leaks.clean:
+            console.print(f"[bold red]{leaks.verdict()}[/]", soft_wrap=True)
+        if not saved.exists():
+            start = time.perf_counter()
+            _train(config, corpus, folder, console, interrupts)
+            console.print(f"{config.alignment.name}: {config.steps} steps in {time.perf_counter() - start:.0f} s")
+        remove_checkpoints(folder / STAGE)
+        results = ContrastResults(measure(load_dual_encoder(str(saved)), corpus, config))
+        write_csv(folder / "metrics.jsonl", folder / "metrics.csv")
+        report = write_run_report(folder, config, results, [] if leaks.clean else [leaks.verdict()])
+        results.save(finished)  # last: it marks the run as finished
+        console.print(f"report: {report}", soft_wrap=True)
+    return ContrastOutcome(folder, saved, results)
+
+
+def _train(config: ContrastConfig, corpus: Corpus, folder: Path, console: Console, interrupts: Interrupts) -> None:
+    L.seed_everything(config.seed, workers=True, verbose=False)
+    texts = [pair.text for pair in pairs_in(corpus, SPLITS, config.text)]
+    random = config.weights == "random" or config.encoder == "tiny"
+    encoder = build_encoder(config.encoder, random, texts)
+    head = None
+    if config.steps:
+        torch.manual_seed(config.seed)  # whatever building the encoder has drawn
+        head = build_head(make_head(config.alignment), encoder, goes_on=not random)
+        if config.data.cache:
+            corpus = cache_images(corpus, encoder.image_size, cache_folder(config.data.cache))
+        data = PairDataModule(
+            corpus, encoder, config.text, config.batch_size, config.seed, config.data.augment, config.sentences,
+            config.trainer.num_workers,
+        )  # fmt: skip
+        callbacks = [Measures(corpus, config)] if config.measure_every else []
+        fit_alone(ContrastModule(encoder, head, config), data, config, folder / STAGE, console, interrupts, callbacks)
+    save_dual_encoder(encoder.eval(), head, folder / "encoder")
