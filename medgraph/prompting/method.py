@@ -43,19 +43,16 @@ class ImageSet:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass
 class Budget:
-    """What every method that learns by gradients gets, so that they are comparable.
+    """What every method that learns by gradients gets, so that they are comparable."""
 
-    Attributes:
-        steps: of AdamW.
-        lr: at the start, with a cosine to zero.
-        batch_size: images a step, at most all.
-    """
-
-    steps: int = 200
+    steps: int = 100
+    """Steps of AdamW."""
     lr: float = 2e-3
+    """Learning rate at the start, with a cosine to zero."""
     batch_size: int = 32
+    """Images a step, at most all."""
 
 
 class FewShotMethod(nn.Module):
