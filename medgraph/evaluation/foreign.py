@@ -165,10 +165,9 @@ def _join_by_position(
 
 
 def _read_truth(path: Path, notes: Counter[str]) -> list[_Truth]:
-    content = path.read_text(encoding="utf-8")
     try:
-        entries = json.loads(content)
-    except json.JSONDecodeError:
+        entries = json.loads(path.read_bytes())
+    except (json.JSONDecodeError, UnicodeDecodeError):
         entries = [entry for _, entry in read_json_lines(path)]
     if not isinstance(entries, list) or not entries:
         raise ValueError(f"{path}: expected a list of questions")

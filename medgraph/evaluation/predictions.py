@@ -153,16 +153,20 @@ def read_json_lines(path: Path) -> Iterator[tuple[int, Any]]:
     """Line number and decoded value of every line that is not blank.
 
     Raises:
-        ValueError: naming file, line and column of what is not JSON.
+        ValueError: naming file, line and column of what is not JSON in UTF-8.
     """
-    with path.open(encoding="utf-8") as file:
+    with path.open("rb") as file:
         for number, line in enumerate(file, start=1):
             if not line.strip():
                 continue
             try:
-                yield number, json.loads(line)
+                yield number, json.loads(line.decode("utf-8"))
             except json.JSONDecodeError as error:
                 raise ValueError(f"{path}:{number}: not JSON ({error.msg}, column {error.colno})") from error
+            except UnicodeDecodeError as error:
+                raise ValueError(
+                    f"{path}:{number}: byte {error.start + 1} is not UTF-8; write the file in UTF-8"
+                ) from error
 
 
 class PredictionWriter:

@@ -27,10 +27,18 @@ def read_rows(file: Path) -> Iterator[Row]:
     """Rows of a table.
 
     Raises:
-        DataError: for a missing file, an unknown format, or a line of JSON that is cut off.
+        DataError: for a missing file, an unknown format or encoding, or a line of JSON that is cut off.
     """
     if not file.is_file():
         raise DataError.at("file_missing", file, found=None, expected="a table", fix="check the path")
+    try:
+        yield from _rows(file)
+    except UnicodeDecodeError as error:
+        raise DataError.at("bad_encoding", file, found=error.object[error.start : error.end], expected="text in UTF-8",
+                           fix=f"convert it: iconv -f LATIN1 -t UTF-8 {file.name}") from error  # fmt: skip
+
+
+def _rows(file: Path) -> Iterator[Row]:
     if file.suffix in (".csv", ".tsv"):
         with file.open(newline="", encoding="utf-8-sig") as lines:
             yield from csv.DictReader(lines, delimiter="\t" if file.suffix == ".tsv" else ",")
