@@ -92,7 +92,7 @@ def read_json_list(path: Path) -> list[Any]:
         raise DataError.at("json_unreadable", path, found=found, expected=expected, fix="download it again") from error
     if not isinstance(loaded, list):
         raise DataError.at("json_not_a_list", path, found=type(loaded).__name__, expected="a list of records",
-                           fix="point data.root at a Med-MAT release")  # fmt: skip
+                           fix="check data.root")  # fmt: skip
     return loaded
 
 

@@ -144,8 +144,11 @@ def make_corpus(
         ordered: subsets whose records are turns of conversations.
 
     Raises:
-        DataError: if an id occurs twice, an image is missing, or too much was left out.
+        DataError: if there are no records, an id occurs twice, an image is missing, or too much was left out.
     """
+    if not any(splits.values()):
+        raise DataError.at("no_records", config.root, found=[], expected=f"records in {config.EXPECTS}",
+                           fix="check data.root")  # fmt: skip
     usable = _usable(splits, root, config, policy)
     drawn: dict[str, list[Record]] = {name: list(usable.get(name, ())) for name in ("train", "val", "test")}
     notes = policy.notes
