@@ -54,9 +54,11 @@ def start(options: TrainerConfig) -> None:
         options: of the trainer; ``devices`` is a number.
 
     Raises:
-        ConfigError: if the processes that were started are not those that are configured.
+        ConfigError: for a device or a precision that this machine does not have, or if the processes that were started
+            are not those that are configured.
         RanksMissingError: if not all of them answer.
     """
+    _check_device(options)
     ranks = int(options.devices) * options.num_nodes
     if dist.is_initialized() and dist.get_world_size() != ranks:
         raise ConfigError(f"trainer.devices={options.devices} trainer.num_nodes={options.num_nodes}: this program runs "
@@ -70,6 +72,18 @@ def start(options: TrainerConfig) -> None:
                strategy=CheckedDDPStrategy(options.preflight_seconds)).launch()  # fmt: skip
     except (ValueError, MisconfigurationException) as error:
         raise ConfigError(f"trainer: {error}") from error
+
+
+def _check_device(options: TrainerConfig) -> None:
+    if options.accelerator in ("gpu", "cuda"):
+        there = torch.cuda.device_count()
+        if there < int(options.devices):
+            raise ConfigError(f"trainer.accelerator={options.accelerator} trainer.devices={options.devices}: torch "
+                              f"sees {there} GPUs here; lower trainer.devices, or use trainer.accelerator=auto "
+                              "(medgraph doctor says what is wrong with a GPU that should be there)")  # fmt: skip
+    has_gpu = options.accelerator != "auto" or torch.accelerator.is_available()
+    if options.precision == "16-mixed" and (options.accelerator == "cpu" or not has_gpu):
+        raise ConfigError("trainer.precision=16-mixed: float16 needs a GPU; use trainer.precision=auto")
 
 
 def is_main() -> bool:
