@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from medgraph.config import ConfigError, ExperimentConfig, PhantomConfig, parse
+from medgraph.config import ConfigError, ExperimentConfig, ModelConfig, PhantomConfig, parse
 from medgraph.data import build_corpus
 from medgraph.data.collate import TokenBatch, Tokens, pad, stack_images
 from medgraph.data.conversation import encode_answers
@@ -19,9 +19,10 @@ from medgraph.evaluation.estimate import Estimate
 from medgraph.evaluation.probes import Features, ProbeResult, probe
 from medgraph.evaluation.retrieval import score_retrieval
 from medgraph.evaluation.statistics import Floats
+from medgraph.models.build import build_vision
 from medgraph.models.medvlm import MedVLM
 from medgraph.models.text_nodes import read_batch
-from medgraph.models.vision import VisionTower, load_vision
+from medgraph.models.vision import VisionTower
 from medgraph.progress import track
 from medgraph.training.trained import load_trained, saved_config
 
@@ -43,7 +44,7 @@ def probe_model(model: str, overrides: Sequence[str] = ()) -> tuple[tuple[ProbeR
     """Probe the tower of a run or a tower of its own; a run on its own data is also measured by retrieval.
 
     Args:
-        model: folder of a run, or a Hugging Face vision tower by hub name or local path.
+        model: folder of a run, or a vision tower: a short name, hub name or local path.
         overrides: ``data=… data.root=…``; without any a run is probed on its data and a tower on the phantom.
 
     Raises:
@@ -51,7 +52,8 @@ def probe_model(model: str, overrides: Sequence[str] = ()) -> tuple[tuple[ProbeR
     """
     other = build_corpus(parse(ExperimentConfig(), overrides).data) if overrides else None
     if not (Path(model) / "config.yaml").exists():
-        return probe_tower(load_vision(model, layer=-1, random=False), other or build_corpus(PhantomConfig())), None
+        tower = build_vision(ModelConfig(vision=model, vision_layer=-1))
+        return probe_tower(tower, other or build_corpus(PhantomConfig())), None
     config, corpus, vlm = load_run(Path(model))
     if other is not None:
         return probe_tower(vlm.vision, other), None
