@@ -20,6 +20,7 @@ from collections.abc import Sequence
 
 from medgraph.config import PhantomConfig
 from medgraph.console import user_errors
+from medgraph.prompting.method import Budget
 from medgraph.prompting.options import FewShotConfig
 from medgraph.prompting.results import FewShotResults
 from medgraph.prompting.study import FewShotStudy, run_study
@@ -28,12 +29,12 @@ from medgraph.prompting.study import FewShotStudy, run_study
 def plan() -> FewShotStudy:
     """The study."""
     data = PhantomConfig(
-        num_train=3000, num_task=1, num_val=1, num_test=1, num_ood=1400, num_modalities=2, num_areas=2, num_findings=7,
+        num_train=2500, num_task=1, num_val=1, num_test=1, num_ood=1200, num_modalities=2, num_areas=2, num_findings=7,
         holdout=0.5,
     )  # fmt: skip
     return FewShotStudy(
         title="Few-shot classification: Dude against seven baselines on one frozen encoder",
-        base=FewShotConfig(name="dude", data=data),
+        base=FewShotConfig(name="dude", data=data, budget=Budget(lr=0.02)),
     )
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -21,42 +20,7 @@ from medgraph.contrast.data import PairBatch
 from medgraph.models.vision import image_settings
 from medgraph.pretraining.encoder import save_parts
 from medgraph.prompting.encoder import DualEncoder, load_dual_encoder
-
-TINY_IMAGE, TINY_PATCH, TINY_WIDTH, TINY_TOKENS = 64, 16, 96, 64
-
-
-def word_tokenizer(texts: Iterable[str]) -> Any:
-    """A fast tokenizer whose tokens are the words of the texts, lower case, between ``<s>`` and ``</s>``.
-
-    The ends come last: models whose end is token 2 pool at the highest token instead (before transformers #24773).
-    """
-    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
-    from transformers import PreTrainedTokenizerFast
-
-    split = pre_tokenizers.Whitespace()
-    words = sorted({word for text in texts for word, _ in split.pre_tokenize_str(text.lower())})
-    vocabulary = {token: i for i, token in enumerate(["<pad>", "<unk>", *words, "<s>", "</s>"])}
-    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
-    tokenizer.normalizer, tokenizer.pre_tokenizer = normalizers.Lowercase(), split
-    ends = [(token, vocabulary[token]) for token in ("<s>", "</s>")]
-    tokenizer.post_processor = processors.TemplateProcessing(single="<s> $A </s>", special_tokens=ends)
-    return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, pad_token="<pad>", unk_token="<unk>", bos_token="<s>", eos_token="</s>"
-    )
-
-
-def tiny_encoder(texts: Iterable[str]) -> DualEncoder:
-    """A CLIP of 0.6 M parameters for 64 x 64 images and the words of the texts, random weights."""
-    from transformers import CLIPConfig, CLIPModel
-
-    tokenizer = word_tokenizer(texts)
-    sizes = {"hidden_size": TINY_WIDTH, "intermediate_size": 2 * TINY_WIDTH, "num_attention_heads": 4}
-    ends = {name: getattr(tokenizer, name) for name in ("pad_token_id", "bos_token_id", "eos_token_id")}
-    text = {**sizes, **ends, "num_hidden_layers": 2, "vocab_size": len(tokenizer),
-            "max_position_embeddings": TINY_TOKENS}  # fmt: skip
-    vision = {**sizes, "num_hidden_layers": 4, "image_size": TINY_IMAGE, "patch_size": TINY_PATCH}
-    model = CLIPModel(CLIPConfig(text_config=text, vision_config=vision, projection_dim=TINY_WIDTH))
-    return DualEncoder(model, tokenizer, (0.5,) * 3, (0.25,) * 3)
+from medgraph.prompting.tiny_clip import tiny_encoder
 
 
 def build_encoder(name: str, random: bool, texts: Iterable[str]) -> DualEncoder:

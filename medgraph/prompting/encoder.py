@@ -87,10 +87,14 @@ class DualEncoder(nn.Module):
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
 
+    def normalise(self, images: Tensor) -> Tensor:
+        """Pixel values, as the model takes them, of (B, 3, S, S) uint8 images."""
+        return (images.float() / 255 - self.mean) / self.std
+
     def encode_images(self, images: Tensor) -> ImageFeatures:
         """Encode (B, 3, S, S) uint8 images."""
         tower = self.model.vision_model
-        output = tower(pixel_values=(images.float() / 255 - self.mean) / self.std)
+        output = tower(pixel_values=self.normalise(images))
         pooled, hidden = output.pooler_output, output.last_hidden_state
         if self.kind == "clip":
             project = self.model.visual_projection

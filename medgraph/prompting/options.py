@@ -11,16 +11,6 @@ from medgraph.prompting.method import Budget
 
 
 @dataclass
-class TinyClipOptions:
-    """The CLIP that is trained where no encoder is given."""
-
-    steps: int = 1500
-    """Steps of its training; 0: random weights."""
-    image_size: int = 48
-    """Side of its images in pixels, a multiple of 8."""
-
-
-@dataclass
 class FewShotConfig:
     """A few-shot study: data, encoder, shots, and the budget of all methods."""
 
@@ -33,7 +23,8 @@ class FewShotConfig:
     """Any source whose images have labels. The classes are those of `ood`, or, where that is empty, of the others."""
     encoder: str = ""
     """CLIP or SigLIP by hub name or path; empty: a tiny CLIP trained on the images and texts of `train`."""
-    tiny_clip: TinyClipOptions = field(default_factory=TinyClipOptions)
+    pretrain_steps: int = 1000
+    """Steps of its training; 0: random weights."""
     shots: list[int] = field(default_factory=lambda: [1, 2, 4, 8, 16])
     """Images a class, ascending; base-to-new generalization takes the last number."""
     max_validation: int = 4
@@ -49,9 +40,9 @@ class FewShotConfig:
 
 
 _RANGES: tuple[Range, ...] = (
-    ("0 or more", lambda value: value >= 0, "tiny_clip.steps"),
+    ("0 or more", lambda value: value >= 0, "pretrain_steps"),
     ("at least 1", lambda value: value >= 1,
-     "tiny_clip.image_size max_validation num_descriptions views budget.steps budget.batch_size"),
+     "max_validation num_descriptions views budget.steps budget.batch_size"),
     ("a number above 0", lambda value: value > 0, "budget.lr"),
     ("numbers of images from 1, ascending",
      lambda value: bool(value) and value[0] >= 1 and value == sorted(set(value)), "shots"),

@@ -46,7 +46,7 @@ def write_report(folder: Path, title: str, config: FewShotConfig, results: FewSh
         write_tables(folder / table.name, table.header, table.rows, table.caption)
     write_json(folder / "results.json", _plain(results))
     budget = config.budget
-    facts = [config.encoder or f"tiny CLIP, {config.tiny_clip.steps:,} steps", f"{len(results.names)} classes",
+    facts = [config.encoder or f"tiny CLIP, {config.pretrain_steps:,} steps", f"{len(results.names)} classes",
              _count(results.seeds, "draw"), f"{len(results.test):,} test images",
              f"{budget.steps} steps of {budget.batch_size} images, rate {budget.lr:g}"]  # fmt: skip
     return write_sections(folder / "report.html", title, "MedGraph · few-shot prompts", facts, sections)

@@ -162,7 +162,7 @@ def _encoder(config: FewShotConfig, corpus: Corpus, texts: ClassTexts, folder: P
     file = folder / "encoder"
     if not file.exists():
         start = time.perf_counter()
-        loss = pretrain(corpus, texts, config.tiny_clip, config.seed, file, device)
-        console.print(f"tiny CLIP: {config.tiny_clip.steps} steps in {time.perf_counter() - start:.0f} s, "
+        loss = pretrain(corpus, texts, config.pretrain_steps, config.seed, file, device)
+        console.print(f"tiny CLIP: {config.pretrain_steps} steps in {time.perf_counter() - start:.0f} s, "
                       f"loss {loss:.2f}")  # fmt: skip
     return load_dual_encoder(str(file)).to(device)

@@ -5,8 +5,10 @@ Letters: N images, S side in pixels.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import torch
@@ -15,26 +17,24 @@ from torch import Tensor
 from medgraph.config import ConfigError
 from medgraph.data.collate import stack_images
 from medgraph.data.records import Corpus, Record, conversations_in
-from medgraph.models.vision import CLIP_MEAN, CLIP_STD
+from medgraph.pretraining.encoder import save_parts
 from medgraph.prompting.classes import TEMPLATES, WORDINGS, ClassTexts, describe_by_template
 from medgraph.prompting.draw import full_name
-from medgraph.prompting.options import TinyClipOptions
+from medgraph.prompting.encoder import DualEncoder
 
-WIDTH, PATCH, MAX_TOKENS = 64, 8, 64
+IMAGE, PATCH, WIDTH, MAX_TOKENS = 64, 16, 96, 64
 """Of the towers."""
 BATCH, LR = 64, 2e-3
-"""Of their training."""
+"""Of their training here."""
 
 
-def pretrain(
-    corpus: Corpus, texts: ClassTexts, options: TinyClipOptions, seed: int, folder: Path, device: str = "cpu"
-) -> float:
-    """Train a CLIP on ``train`` and save it with its tokenizer, for `load_dual_encoder`.
+def pretrain(corpus: Corpus, texts: ClassTexts, steps: int, seed: int, folder: Path, device: str = "cpu") -> float:
+    """Train a tiny CLIP on ``train`` and save it for `load_dual_encoder`.
 
     Args:
         corpus: with an ``ood`` split: the classes that are to be learnt from few images must be new.
         texts: of these classes; the tokenizer knows their words, whether an image of ``train`` shows them or not.
-        options: steps and image size.
+        steps: of AdamW.
         seed: of weights, batches and captions.
         folder: to make.
         device: to train on.
@@ -51,16 +51,12 @@ def pretrain(
     groups = conversations_in(corpus.splits["train"])
     captions = [captions_of(records) for records in groups]
     words = [*texts.names, *TEMPLATES, *(text for sentences in texts.descriptions for text in sentences)]
-    tokenizer = word_tokenizer([text for each in captions for text in each] + words)
-    images = stack_images([corpus.load_image(records[0].image, options.image_size) for records in groups])
+    images = stack_images([corpus.load_image(records[0].image, IMAGE) for records in groups])
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        model = make_clip(tokenizer, options.image_size).to(device)
-        loss = train_clip(model, tokenizer, images, captions, options.steps, torch.Generator().manual_seed(seed))
-    part = folder.with_name(f"{folder.name}.part")
-    model.save_pretrained(part)
-    tokenizer.save_pretrained(part)
-    part.rename(folder)
+        encoder = tiny_encoder([text for each in captions for text in each] + words).to(device)
+    loss = train_clip(encoder, images, captions, steps, torch.Generator().manual_seed(seed))
+    save_parts(folder, IMAGE, encoder.mean, encoder.std, encoder.model, encoder.tokenizer)
     return loss
 
 
@@ -72,7 +68,7 @@ def captions_of(records: Sequence[Record]) -> list[str]:
     return [*(record.extended for record in records), *templates, *described]
 
 
-def word_tokenizer(texts: Sequence[str]) -> Any:
+def word_tokenizer(texts: Iterable[str]) -> Any:
     """A fast tokenizer whose tokens are the words of the texts, lower case, between ``<s>`` and ``</s>``.
 
     Both ends come last: CLIP pools at the end of the text, which models whose end is token 2 take for the highest one.
@@ -92,49 +88,45 @@ def word_tokenizer(texts: Sequence[str]) -> Any:
     )
 
 
-def make_clip(tokenizer: Any, image_size: int) -> Any:
-    """A ``CLIPModel`` of two towers with random weights."""
+def tiny_encoder(texts: Iterable[str]) -> DualEncoder:
+    """A CLIP of 0.6 M parameters for 64 × 64 images and the words of the texts, random weights."""
     from transformers import CLIPConfig, CLIPModel
 
-    sizes = {"hidden_size": WIDTH, "intermediate_size": 2 * WIDTH, "num_hidden_layers": 3, "num_attention_heads": 4}
+    tokenizer = word_tokenizer(texts)
+    sizes = {"hidden_size": WIDTH, "intermediate_size": 2 * WIDTH, "num_attention_heads": 4}
     ends = {name: getattr(tokenizer, name) for name in ("pad_token_id", "bos_token_id", "eos_token_id")}
-    text = {**sizes, **ends, "vocab_size": len(tokenizer), "max_position_embeddings": MAX_TOKENS}
-    vision = {**sizes, "image_size": image_size, "patch_size": PATCH}
-    return CLIPModel(CLIPConfig(text_config=text, vision_config=vision, projection_dim=WIDTH))
+    text = {**sizes, **ends, "num_hidden_layers": 2, "vocab_size": len(tokenizer),
+            "max_position_embeddings": MAX_TOKENS}  # fmt: skip
+    vision = {**sizes, "num_hidden_layers": 4, "image_size": IMAGE, "patch_size": PATCH}
+    model = CLIPModel(CLIPConfig(text_config=text, vision_config=vision, projection_dim=WIDTH))
+    return DualEncoder(model, tokenizer, (0.5,) * 3, (0.25,) * 3)
 
 
 def train_clip(
-    model: Any,
-    tokenizer: Any,
-    images: Tensor,
-    captions: Sequence[Sequence[str]],
-    steps: int,
-    generator: torch.Generator,
+    encoder: DualEncoder, images: Tensor, captions: Sequence[Sequence[str]], steps: int, generator: torch.Generator
 ) -> float:
     """Train by CLIP's loss on random batches, one random caption an image a step.
 
     Args:
-        model: a ``CLIPModel``; changed in place.
-        tokenizer: its tokenizer.
+        encoder: a CLIP; its model is changed in place.
         images: (N, 3, S, S) uint8.
         captions: N times at least one text.
         steps: of AdamW, with one cosine.
         generator: draws batches and captions.
 
     Returns:
-        Mean loss of the last tenth of the steps.
+        Mean loss of the last tenth of the steps; NaN without steps.
     """
+    model, tokenizer = encoder.model.train().requires_grad_(True), encoder.tokenizer
     optimizer = torch.optim.AdamW(model.parameters(), lr=LR, weight_decay=0.05)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LR, total_steps=steps + 1, pct_start=0.1)
-    mean, sd = (torch.tensor(each, device=model.device).view(1, 3, 1, 1) for each in (CLIP_MEAN, CLIP_STD))
     losses = []
-    model.train()
     for _ in range(steps):
         chosen = torch.randint(len(images), (min(BATCH, len(images)),), generator=generator).tolist()
         picks = torch.rand(len(chosen), generator=generator).tolist()
         texts = [captions[i][int(pick * len(captions[i]))] for i, pick in zip(chosen, picks, strict=True)]
-        encoded = tokenizer(texts, padding=True, return_tensors="pt").to(model.device)
-        pixels = (images[chosen].to(model.device).float() / 255 - mean) / sd
+        encoded = tokenizer(texts, padding=True, truncation=True, max_length=MAX_TOKENS, return_tensors="pt").to(model.device)
+        pixels = encoder.normalise(images[chosen].to(model.device))
         loss = model(encoded["input_ids"], pixels, encoded["attention_mask"], return_loss=True).loss
         optimizer.zero_grad()
         loss.backward()
@@ -142,6 +134,5 @@ def train_clip(
         optimizer.step()
         schedule.step()
         losses.append(loss.item())
-    model.eval()
-    last = losses[-max(1, steps // 10) :]
-    return sum(last) / len(last)
+    model.eval().requires_grad_(False)
+    return fmean(losses[-max(1, steps // 10) :]) if losses else math.nan

@@ -87,7 +87,8 @@ def test_everything_but_the_scale_receives_a_gradient(corpus, encoder):
 def test_a_siglip_is_trained_too(corpus, tmp_path):
     from transformers import SiglipConfig, SiglipModel
 
-    from medgraph.contrast.encoder import shared_width, word_tokenizer
+    from medgraph.contrast.encoder import shared_width
+    from medgraph.prompting.tiny_clip import word_tokenizer
 
     sizes = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
     tokenizer = word_tokenizer(["the ct image of the lungs"])
