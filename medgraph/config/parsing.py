@@ -209,7 +209,9 @@ def _explain_unknown(config: Any, key: str) -> str:
     """Say what is wrong with a key that the configuration does not have."""
     owners = _keys_by_choice(config)
     if key in owners:
-        return f"this key belongs to {owners[key]}; add {owners[key]}"
+        first, *others = owners[key]
+        also = "".join(f", {name.partition('=')[2]}" for name in others)
+        return f"this key belongs to {first}{also}; add {'one of them' if others else first}"
     known = list(_leaves(dataclasses.asdict(config)))
     if same := [other for other in known if other.endswith(f".{key}")]:
         return f"unknown key; did you mean {' or '.join(same)}?"
@@ -220,19 +222,19 @@ def _explain_unknown(config: Any, key: str) -> str:
     return f"unknown key{hint}"
 
 
-def _keys_by_choice(config: Any) -> dict[str, str]:
-    """Keys that the configuration would have after another choice, with that choice."""
+def _keys_by_choice(config: Any) -> dict[str, list[str]]:
+    """Keys that the configuration would have after another choice, with the choices that have them."""
     from medgraph.alignment.options import head_options
     from medgraph.alignment.registry import HEADS
 
     current = set(_leaves(dataclasses.asdict(config)))
     kinds = [("data", name, cls) for name, cls in DATA.items()]
     kinds += [("alignment", name, head_options(name)) for name in HEADS]
-    keys: dict[str, str] = {}
+    keys: dict[str, list[str]] = {}
     for group, name, cls in kinds:
         for field in dataclasses.fields(cls) if hasattr(config, group) else ():
             if f"{group}.{field.name}" not in current:
-                keys.setdefault(f"{group}.{field.name}", f"{group}={name}")
+                keys.setdefault(f"{group}.{field.name}", []).append(f"{group}={name}")
     return keys
 
 
