@@ -221,7 +221,7 @@ def test_yaml_round_trip(experiment, write, argv):
         ("fraction=1", "fraction=1: unknown key; did you mean data.fraction?"),
         ("run.banana=1", "run.banana=1: unknown key; known: run.root, run.name"),
         ("seed.x=1", "seed.x=1: unknown key; did you mean 'seed'?"),
-        ("data.root=x", "data.root=x: this key belongs to data=medmat; add data=medmat"),
+        ("data.root=x", "data.root=x: this key belongs to data=medmat, vqa_rad, slake, path_vqa, "),
         ("alignment.symmetric=no", "this key belongs to alignment=infonce; add alignment=infonce"),
         ("stage1=3", "stage1=3: stage1 is a group; set its fields, e.g. stage1.steps=…"),
         ("seed", "'seed': expected key=value"),
