@@ -10,6 +10,7 @@ from pathlib import Path
 
 import PIL.Image
 from rich.console import Group, RenderableType
+from rich.markup import escape
 from rich.table import Table
 
 from medgraph.data.errors import DataError
@@ -70,7 +71,7 @@ class CheckReport:
             table = Table("problem", "number", "for example", title="Data check")
             for kind, count in self.counts().items():
                 shown = [str(problem) for problem in self.problems if problem.kind == kind][:examples]
-                table.add_row(kind.replace("_", " "), str(count), "\n".join(shown), style="red")
+                table.add_row(kind.replace("_", " "), str(count), escape("\n".join(shown)), style="red")
             parts.append(table)
         parts += [f"{count} × {remark}" for remark, count in self.remarks.most_common()]
         return Group(*parts, self.verdict())
