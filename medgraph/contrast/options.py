@@ -96,9 +96,12 @@ def class_words(config: ContrastConfig) -> dict[str, str]:
     """The words by class.
 
     Raises:
-        ConfigError: for an entry without a colon.
+        ConfigError: for an entry of another form.
     """
-    for entry in config.words:
-        if not all(part.strip() for part in entry.partition(":")):
-            raise ConfigError(f"words={entry}: expected class:words, e.g. [normal:no abnormality]")
-    return {name.strip(): words.strip() for name, _, words in (entry.partition(":") for entry in config.words)}
+    found = {}
+    for entry in map(str, config.words):  # YAML makes a mapping of what has a blank behind the colon
+        name, _, words = entry.partition(":")
+        if not name.strip() or not words.strip() or entry.startswith("{"):
+            raise ConfigError(f"words={entry}: expected class:words without a blank, e.g. [normal:no abnormality]")
+        found[name.strip()] = words.strip()
+    return found
