@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from medgraph.augment.base import Mix
 from medgraph.augment.pairs import CutMix, MixUp, SnapMix
 from medgraph.augment.single import YOCO, AugMix, CropMix
@@ -23,22 +21,3 @@ def register_mix(cls: type[Mix]) -> type[Mix]:
         raise ValueError(f"mix {name!r} is {MIXES[name].__name__} already; choose another name")
     MIXES[name] = cls
     return cls
-
-
-def make_mix(name: str, **options: Any) -> Mix:
-    """Make a mix.
-
-    Args:
-        name: a key of `MIXES`.
-        options: overrides of its defaults.
-
-    Raises:
-        ValueError: for an unknown name.
-
-    Example:
-        >>> make_mix("cutmix", alpha=0.5)
-        CutMix(name='cutmix', alpha=0.5)
-    """
-    if name not in MIXES:
-        raise ValueError(f"mix={name}: no such mix; known: {', '.join(MIXES)}")
-    return MIXES[name](name=name, **options)

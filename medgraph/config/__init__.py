@@ -7,7 +7,7 @@ package imports neither torch nor Lightning until an alignment head is chosen.
 
 from __future__ import annotations
 
-from medgraph.config.choices import data_config, head_config, model_config
+from medgraph.config.choices import data_config, head_config, mix_config, model_config
 from medgraph.config.errors import ConfigError
 from medgraph.config.identity import config_hash, identity, run_dir, to_dict, to_yaml
 from medgraph.config.parsing import parse
@@ -79,6 +79,7 @@ __all__ = [
     "data_config",
     "head_config",
     "identity",
+    "mix_config",
     "model_config",
     "parse",
     "run_dir",

@@ -1,4 +1,4 @@
-"""The parts of a configuration that a name chooses: data source, model preset, alignment head."""
+"""The parts of a configuration that a name chooses: data source, model preset, alignment head, mix."""
 
 from __future__ import annotations
 
@@ -79,6 +79,24 @@ def head_config(name: str, **options: Any) -> Any:
     return cls(**options)
 
 
+def mix_config(name: str, **options: Any) -> Any:
+    """Make the configuration of a mix, which is the mix itself.
+
+    Args:
+        name: a key of `medgraph.augment.registry.MIXES`.
+        options: overrides of its defaults.
+
+    Raises:
+        ConfigError: for an unknown mix or option.
+    """
+    from medgraph.augment.registry import MIXES  # imports torch, so only when a mix is chosen
+
+    if name not in MIXES:
+        raise ConfigError(f"mix={name}: no such mix{suggest(name, MIXES)}")
+    _refuse_unknown(options, MIXES[name], f"mix={name}")
+    return MIXES[name](name=name, **options)
+
+
 def choose(config: Any, group: str, name: str) -> None:
     """Replace a group by the named choice with its own defaults; choosing what is there already changes nothing.
 
@@ -96,7 +114,12 @@ def choose(config: Any, group: str, name: str) -> None:
     setattr(config, group, CHOICES[group](name, **shared))
 
 
-CHOICES: dict[str, Callable[..., Any]] = {"data": data_config, "model": model_config, "alignment": head_config}
+CHOICES: dict[str, Callable[..., Any]] = {
+    "data": data_config,
+    "model": model_config,
+    "alignment": head_config,
+    "mix": mix_config,
+}
 """Groups whose dataclass or defaults depend on a name."""
 
 

@@ -30,7 +30,7 @@ def parse(default: C, argv: Sequence[str] = (), check: Callable[[Any], None] = v
     """Lay YAML files and command line arguments over an experiment's defaults.
 
     Files come first, then arguments, each in order; the last value of a key wins. Within each of them the choices
-    (``data=NAME``, ``model=NAME``, ``alignment=NAME``) are made before their options are set.
+    (``data=NAME``, ``model=NAME``, ``alignment=NAME``, ``mix=NAME``) are made before their options are set.
 
     Args:
         default: the experiment's configuration; not changed.
@@ -226,10 +226,12 @@ def _keys_by_choice(config: Any) -> dict[str, list[str]]:
     """Keys that the configuration would have after another choice, with the choices that have them."""
     from medgraph.alignment.options import head_options
     from medgraph.alignment.registry import HEADS
+    from medgraph.augment.registry import MIXES
 
     current = set(_leaves(dataclasses.asdict(config)))
     kinds = [("data", name, cls) for name, cls in DATA.items()]
     kinds += [("alignment", name, head_options(name)) for name in HEADS]
+    kinds += [("mix", name, cls) for name, cls in MIXES.items()]
     keys: dict[str, list[str]] = {}
     for group, name, cls in kinds:
         for field in dataclasses.fields(cls) if hasattr(config, group) else ():

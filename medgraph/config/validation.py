@@ -180,7 +180,7 @@ def check_data(data: DataConfig) -> None:
 
 
 SEVERAL_DEVICES = ("devices", "num_nodes", "strategy", "sharded_checkpoints", "checkpointing", "compile")
-"""Options of the trainer that a pre-training, which runs on one device, does not have."""
+"""Options of the trainer that a training on one device does not have."""
 
 
 def check_one_device(trainer: TrainerConfig) -> None:
@@ -193,7 +193,7 @@ def check_one_device(trainer: TrainerConfig) -> None:
     for name in SEVERAL_DEVICES:
         value, kept = getattr(trainer, name), getattr(defaults, name)
         if value != kept:
-            raise ConfigError(f"trainer.{name}={value}: a pre-training runs on one device and keeps {name}={kept}")
+            raise ConfigError(f"trainer.{name}={value}: this training runs on one device and keeps {name}={kept}")
 
 
 def check_ranges(section: Any, ranges: Sequence[Range], prefix: str = "") -> None:

@@ -8,13 +8,13 @@ Letters: N samples, D width, C classes.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
-from medgraph.evaluation.calibration import auroc
 from medgraph.evaluation.estimate import Estimate, Indices, bootstrap_estimates
 from medgraph.evaluation.retrieval import cosine_similarity
 from medgraph.evaluation.statistics import Floats
@@ -146,8 +146,35 @@ def probe_figures(probabilities: Floats, y: Labels, thresholds: Floats) -> dict[
         "accuracy": float((probabilities.argmax(axis=1) == y).mean()),
         "macro_recall": float(np.mean([said[y == c, c].mean() for c in present])),
         "macro_f1": float(np.mean([_f1(said[:, c], y == c) for c in present])),
-        "macro_auroc": float(np.mean([auroc(probabilities[:, c], (y == c).astype(np.float64)) for c in present])),
+        "macro_auroc": _macro_auroc(probabilities, y),
     }
+
+
+def measure(
+    name: str,
+    chosen: float,
+    validation: Features,
+    test: Features,
+    rng: np.random.Generator,
+    resamples: int = 1000,
+) -> ProbeResult:
+    """Figures of a classifier on ``test``, at thresholds from ``validation``.
+
+    Args:
+        name: of the classifier.
+        chosen: the setting that was chosen for it.
+        validation: class probabilities (N, C) in the place of features.
+        test: the same of the test split.
+        rng: source of the resamples.
+        resamples: of the bootstrap over groups.
+    """
+    thresholds = best_thresholds(validation.x, validation.y)
+
+    def figures(index: Indices) -> dict[str, float]:
+        return probe_figures(test.x[index], test.y[index], thresholds)
+
+    estimates = bootstrap_estimates(figures, test.groups, rng, resamples)
+    return ProbeResult(name, chosen, len(test.y), test.x.shape[1], estimates)
 
 
 def _choose(
@@ -158,16 +185,25 @@ def _choose(
     rng: np.random.Generator,
     resamples: int,
 ) -> ProbeResult:
-    thresholds = {option: best_thresholds(made[0], validation.y) for option, made in fits.items()}
-    value = {option: probe_figures(made[0], validation.y, thresholds[option]) for option, made in fits.items()}
-    chosen = max(fits, key=lambda option: value[option]["macro_f1"])
-    probabilities = fits[chosen][1]
+    def macro_f1(option: float) -> float:
+        probabilities = fits[option][0]
+        return probe_figures(probabilities, validation.y, best_thresholds(probabilities, validation.y))["macro_f1"]
 
-    def figures(index: Indices) -> dict[str, float]:
-        return probe_figures(probabilities[index], test.y[index], thresholds[chosen])
+    chosen = max(fits, key=macro_f1)
+    on_validation, on_test = (replace(split, x=x) for split, x in zip((validation, test), fits[chosen], strict=True))
+    return measure(name, chosen, on_validation, on_test, rng, resamples)
 
-    estimates = bootstrap_estimates(figures, test.groups, rng, resamples)
-    return ProbeResult(name, chosen, len(test.y), probabilities.shape[1], estimates)
+
+def _macro_auroc(probabilities: Floats, y: Labels) -> float:
+    """Mean over the classes of `medgraph.evaluation.calibration.auroc`, with the ranks of all of them at once."""
+    from scipy import stats
+
+    present, counts = np.unique(y, return_counts=True)
+    if len(present) == 1:
+        return math.nan
+    ranks = stats.rankdata(probabilities[:, present], axis=0)
+    sums = (ranks * (y[:, None] == present)).sum(0)
+    return float(((sums - counts * (counts + 1) / 2) / (counts * (len(y) - counts))).mean())
 
 
 def _f1(said: npt.NDArray[np.bool_], true: npt.NDArray[np.bool_]) -> float:

@@ -8,8 +8,9 @@ from torch.nn.functional import one_hot
 
 from medgraph.augment.base import Mix, soft_cross_entropy
 from medgraph.augment.pairs import CutMix, SnapMix, cut_mix, draw_box, mix_up, percent_maps, snap_mix
-from medgraph.augment.registry import MIXES, make_mix, register_mix
+from medgraph.augment.registry import MIXES, register_mix
 from medgraph.augment.single import AugMix, CropMix, jensen_shannon, random_crop
+from medgraph.config import ConfigError, mix_config
 
 NAMES = list(MIXES)
 SHIFT = torch.tensor([1, 2, 3, 4, 5, 0])
@@ -216,7 +217,9 @@ def test_wrong_input_and_names():
         Mix()(images, torch.arange(6), np.random.default_rng(0))
     with pytest.raises(ValueError, match=r"images are torch\.uint8: expected floats"):
         Mix()(images.byte(), targets, np.random.default_rng(0))
-    with pytest.raises(ValueError, match="mix=cutmux: no such mix; known: none, mixup, cutmix"):
-        make_mix("cutmux")
+    with pytest.raises(ConfigError, match="mix=cutmux: no such mix; did you mean 'cutmix'"):
+        mix_config("cutmux")
+    with pytest.raises(ConfigError, match="mix=yoco has no option 'alpha'"):
+        mix_config("yoco", alpha=1.0)
     with pytest.raises(ValueError, match="mix 'none' is Mix already"):
         register_mix(Mix)

@@ -125,7 +125,7 @@ def test_other_heads_train_the_encoders_too(name, corpus, encoder):
         ("words=[normal: fine]", "expected class:words without a blank"),
         ("batch_size=1", "batch_size=1: expected at least 2"),
         ("text=title", "text=title: expected extended or answer"),
-        ("trainer.devices=2", "trainer.devices=2: a pre-training runs on one device"),
+        ("trainer.devices=2", "trainer.devices=2: this training runs on one device"),
         ("data=medmat", "data.root is not set"),
     ],
 )  # fmt: skip

@@ -101,7 +101,7 @@ def test_every_method_trains_the_tower(method, corpus, tmp_path):
         ("matching.alpha=1.5", "matching.alpha=1.5: expected a number in"),
         ("method=mae", "method=mae: expected lvm_med or simclr"),
         ("model=tiny", "unknown key"),
-        ("trainer.devices=2", "trainer.devices=2: a pre-training runs on one device"),
+        ("trainer.devices=2", "trainer.devices=2: this training runs on one device"),
         ("views.min_local_area=0.6", "views.min_local_area=0.6 is above views.min_area=0.4"),
         ("images=/no/such", "images=/no/such: no such folder"),
         ("data=medmat", "data.root is not set"),

@@ -1,0 +1,142 @@
+"""A whole fine-tuning of a classifier: images, tower, training, test; resumable at every step.
+
+Run directory: ``config.yaml environment.json data.json metrics.jsonl metrics.csv classifier/ results.json``.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import lightning as L
+import numpy as np
+import torch
+from rich.console import Console
+
+from medgraph.classification.data import LabelledDataModule
+from medgraph.classification.module import Classifier, ClassifierModule, Validation
+from medgraph.classification.options import ClassifierConfig, check
+from medgraph.config import DataConfig, ModelConfig, run_dir, to_yaml
+from medgraph.data import build_corpus
+from medgraph.data.cache import cache_folder, cache_images
+from medgraph.data.images import KeptImages
+from medgraph.data.records import Corpus
+from medgraph.evaluation.estimate import Estimate
+from medgraph.evaluation.probes import ProbeResult, measure
+from medgraph.files import write_json
+from medgraph.models.build import assets_hash, build_vision
+from medgraph.training.alone import fit_alone
+from medgraph.training.checkpoint import remove_checkpoints
+from medgraph.training.interrupts import Interrupts
+from medgraph.training.logging import quiet, write_csv
+from medgraph.training.rundir import claim, write_data_identity, write_identity
+
+STAGE = "classifier"
+RESAMPLES = 200
+"""Of the intervals of one run; those of studies are over seeds."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClassifierResults:
+    """Figures on the test split.
+
+    Attributes:
+        test: as of a probe; thresholds are chosen on validation.
+        trained: number of parameters that were trained, the head's included.
+    """
+
+    test: ProbeResult
+    trained: int
+
+    @classmethod
+    def load(cls, file: Path) -> ClassifierResults:
+        """Read what `save` has written."""
+        content = json.loads(file.read_text(encoding="utf-8"))
+        figures = {name: Estimate(**figure) for name, figure in content["test"]["figures"].items()}
+        return cls(ProbeResult(**{**content["test"], "figures": figures}), content["trained"])
+
+    def save(self, file: Path) -> None:
+        """Write JSON, whole or not at all."""
+        write_json(file, asdict(self))
+
+    def value(self, name: str) -> float:
+        """One figure of the test, see `ProbeResult`."""
+        return self.test.figures[name].value
+
+
+@dataclass(frozen=True, slots=True)
+class ClassifierOutcome:
+    """What a run leaves behind: its folder and its results."""
+
+    folder: Path
+    results: ClassifierResults
+
+
+_LAST: dict[str, Corpus] = {}
+
+
+def _read(config: DataConfig) -> Corpus:
+    """Read a corpus, or hand out the last one again, so that the runs of a study share its decoded images."""
+    key = to_yaml(config)
+    if key not in _LAST:
+        _LAST.clear()
+        corpus = build_corpus(config)
+        _LAST[key] = replace(corpus, load_image=KeptImages(corpus.load_image))
+    return _LAST[key]
+
+
+def classify(config: ClassifierConfig, console: Console | None = None) -> ClassifierOutcome:
+    """Fine-tune a classifier and test it once; the same call continues an interrupted run.
+
+    Args:
+        config: of the run.
+        console: where progress goes; default standard output.
+
+    Raises:
+        ConfigError: for a mistake in the configuration, or if the run directory belongs to another one or is in use.
+        DataError: for data that is missing or malformed.
+    """
+    quiet()
+    check(config)
+    console = console or Console()
+    folder = run_dir(config)
+    finished = folder / "results.json"
+    torch.set_num_threads(config.trainer.threads)
+    with Interrupts() as interrupts, claim(folder):
+        write_identity(config, folder)
+        if finished.exists():
+            return ClassifierOutcome(folder, ClassifierResults.load(finished))
+        corpus = _read(config.data)
+        model = ModelConfig(vision=config.vision, weights=config.weights, vision_layer=-1)
+        facts = {
+            "fingerprint": corpus.fingerprint(),
+            "weights": assets_hash(model) if config.vision == "tiny" else None,
+        }
+        write_data_identity(folder, facts, config.run.force)
+        L.seed_everything(config.seed, workers=True, verbose=False)
+        tower = build_vision(model)
+        if config.data.cache:
+            corpus = cache_images(corpus, tower.image_size, cache_folder(config.data.cache))
+        data = LabelledDataModule(
+            corpus, tower.image_size, config.batch_size, config.seed, config.data.augment, config.trainer.num_workers
+        )
+        torch.manual_seed(config.seed)  # whatever building the tower has drawn
+        classifier = Classifier(tower, data.classes, config.tuning).train()
+        validation = [Validation(data.load, data.splits["val"], config.validate_every)] if config.validate_every else []
+        console.print(f"[bold]{config.name}[/bold]  {folder}", soft_wrap=True)
+        start = time.perf_counter()
+        fit_alone(ClassifierModule(classifier, config), data, config, folder / STAGE, console, interrupts, validation)
+        remove_checkpoints(folder / STAGE)
+        on_validation, on_test = (classifier.probabilities(data.load, data.splits[name]) for name in ("val", "test"))
+        test = measure(STAGE, config.lr, on_validation, on_test, np.random.default_rng(config.seed), RESAMPLES)
+        trained = sum(each.numel() for each in classifier.parameters() if each.requires_grad)
+        results = ClassifierResults(test, trained)
+        write_csv(folder / "metrics.jsonl", folder / "metrics.csv")
+        results.save(finished)  # last: it marks the run as finished
+        accuracy, seconds = 100 * results.value("accuracy"), time.perf_counter() - start
+        console.print(
+            f"{config.tuning}, {config.mix.name}: {accuracy:.1f} % after {config.steps} steps, {seconds:.0f} s"
+        )
+    return ClassifierOutcome(folder, results)

@@ -1,0 +1,158 @@
+"""A whole fine-tuning on phantoms, and its parts."""
+
+import copy
+import dataclasses
+import json
+import runpy
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from rich.console import Console
+
+from medgraph.classification.data import LabelledDataModule
+from medgraph.classification.module import Classifier, ClassifierModule
+from medgraph.classification.options import ClassifierConfig, check
+from medgraph.classification.run import classify
+from medgraph.config import ConfigError, PhantomConfig, RunConfig, TrainerConfig, mix_config, model_config, parse
+from medgraph.models.build import build_vision
+from medgraph.training.logging import read_metrics
+
+FILE = Path(__file__).parents[2] / "experiments" / "mediaug.py"
+QUIET = Console(quiet=True)
+
+
+def small(root, **changes) -> ClassifierConfig:
+    defaults = {
+        "data": PhantomConfig(
+            num_train=36, num_task=1, num_val=10, num_test=12, num_ood=0, num_modalities=2, num_areas=2, num_findings=2
+        ),
+        "run": RunConfig(root=str(root), name="run"),
+        "trainer": TrainerConfig(accelerator="cpu", log_every=1, progress=False),
+    }
+    return ClassifierConfig(**(defaults | {"steps": 3, "batch_size": 4, "validate_every": 2} | changes))
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    config = small(tmp_path_factory.mktemp("classification"), mix=mix_config("snapmix"))
+    return config, classify(config, QUIET)
+
+
+@pytest.fixture(scope="module")
+def tower():
+    return build_vision(model_config("tiny", vision_layer=-1))
+
+
+def test_a_run_logs_its_loss_and_is_tested_once(finished):
+    _, outcome = finished
+    lines = read_metrics(outcome.folder / "metrics.jsonl")
+    assert [line["step"] for line in lines if "train/loss" in line] == [1, 2, 3]
+    assert [line["step"] for line in lines if "val/accuracy" in line] == [2, 3]
+    test = outcome.results.test
+    assert (test.n, test.classes) == (12, 8)
+    assert outcome.results.value("accuracy") == test.figures["accuracy"].value
+    assert set(test.figures) == {"accuracy", "macro_recall", "macro_f1", "macro_auroc"}
+    assert outcome.results.trained > 100_000
+    assert not list((outcome.folder / "classifier").glob("*.ckpt"))
+
+
+def test_a_finished_run_is_read_and_not_repeated(finished):
+    config, outcome = finished
+    assert classify(config, QUIET).results == outcome.results
+    with pytest.raises(ConfigError, match=r"mix\.alpha: 5\.0 -> 1\.0"):
+        classify(dataclasses.replace(config, mix=mix_config("snapmix", alpha=1.0)), QUIET)
+
+
+def test_the_mean_of_an_activation_map_is_the_logit(tower, corpus):
+    torch.manual_seed(0)
+    data = LabelledDataModule(corpus, tower.image_size, 6, seed=0)
+    classifier = Classifier(tower, data.classes).eval()
+    batch = next(iter(data.train_dataloader()))
+    logits = classifier(batch.images)
+    maps = classifier.activation_maps(batch.images / 255, torch.eye(data.classes)[batch.labels])
+    assert maps.shape == (6, 4, 4)
+    assert not maps.requires_grad
+    torch.testing.assert_close(maps.mean((1, 2)), logits[range(6), batch.labels])
+    found = classifier.probabilities(data.load, data.splits["val"])
+    assert found.x.shape == (len(data.splits["val"]), data.classes)
+    np.testing.assert_allclose(found.x.sum(1), 1)
+
+
+def test_linear_tuning_trains_the_head_alone(tower):
+    classifier = Classifier(copy.deepcopy(tower), 5, "linear")
+    classifier(torch.rand(2, 3, 64, 64) * 255).sum().backward()
+    with_gradient = {name for name, each in classifier.named_parameters() if each.grad is not None}
+    assert with_gradient == {"head.weight", "head.bias"}
+
+
+def test_training_images_are_augmented_by_epoch_and_others_are_not(corpus):
+    data = LabelledDataModule(corpus, 32, 8, seed=0, changes=["shift"])
+    first, second = (data.dataset[epoch, 0] for epoch in (0, 1))
+    assert first[1] == second[1]
+    assert (first[0] != second[0]).any()
+    np.testing.assert_array_equal(data.dataset[0, 0][0], first[0])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["mix=snapmax"], "mix=snapmax: no such mix; did you mean 'snapmix'"),
+        (["mix.alpha=1"], "this key belongs to mix=mixup; add mix=mixup"),
+        (["mix=cutmix", "mix.alpha=0"], "mix.alpha=0.0: expected a number above 0"),
+        (["mix=cropmix", "mix.scale=0"], "mix.scale=0.0: expected a share in"),
+        (["tuning=half"], "tuning=half: expected full or linear"),
+        (["trainer.devices=2"], "runs on one device"),
+    ],
+)
+def test_mistakes_are_named(arguments, message):
+    with pytest.raises(ConfigError, match=message):
+        parse(ClassifierConfig(), arguments, check)
+
+
+def test_every_arm_of_the_experiment_changes_the_mix_and_nothing_else():
+    plan = runpy.run_path(str(FILE))["plan"]()
+    base = parse(plan.base, (), check)
+    for name, overrides in plan.arms.items():
+        config = parse(plan.base, overrides, check)
+        assert {key for key in vars(base) if getattr(base, key) != getattr(config, key)} <= {"mix"}
+        assert config.mix.name == name.removesuffix("_alone")
+
+
+@pytest.mark.slow
+def test_an_interrupted_run_ends_with_the_same_results(tmp_path):
+    trainer = TrainerConfig(accelerator="cpu", log_every=1, progress=False, checkpoint_every=2)
+    options = {"mix": mix_config("yoco"), "steps": 8, "trainer": trainer}
+    whole, config = classify(small(tmp_path / "whole", **options), QUIET), small(tmp_path / "parts", **options)
+    train = ClassifierModule.training_step
+
+    def stop(module, batch, batch_idx):
+        if module.global_step == 5:
+            raise KeyboardInterrupt
+        return train(module, batch, batch_idx)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ClassifierModule, "training_step", stop)
+        with pytest.raises(KeyboardInterrupt):
+            classify(config, QUIET)
+    parts = classify(config, QUIET)
+    assert parts.results == whole.results
+    assert json.dumps(read_metrics(parts.folder / "metrics.jsonl")) == json.dumps(
+        read_metrics(whole.folder / "metrics.jsonl")
+    )
+
+
+@pytest.mark.slow
+def test_the_experiment_compares_mixes_with_none(tmp_path, capsys):
+    main = runpy.run_path(str(FILE))["main"]
+    arguments = [
+        "arms=cutmix,augmix", "seeds=2", "steps=2", "data.num_train=40", "data.num_val=12", "data.num_test=12",
+        "data.num_findings=2", f"run.root={tmp_path}", "trainer.accelerator=cpu",
+    ]  # fmt: skip
+    accuracy, *_ = main(arguments)
+    assert [row.arm for row in accuracy.rows] == ["none", "cutmix", "augmix"]
+    assert "augmix" in capsys.readouterr().out
+    (page,) = tmp_path.glob("mediaug/*/report.html")
+    assert "Macro AUROC" in page.read_text()
+    assert main(arguments)[0] == accuracy
