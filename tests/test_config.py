@@ -222,7 +222,7 @@ def test_yaml_round_trip(experiment, write, argv):
         ("run.banana=1", "run.banana=1: unknown key; known: run.root, run.name"),
         ("seed.x=1", "seed.x=1: unknown key; did you mean 'seed'?"),
         ("data.root=x", "data.root=x: this key belongs to data=medmat, vqa_rad, slake, path_vqa, "),
-        ("alignment.symmetric=no", "this key belongs to alignment=infonce; add alignment=infonce"),
+        ("alignment.symmetric=no", "this key belongs to alignment=infonce, ot, uot; add one of them"),
         ("stage1=3", "stage1=3: stage1 is a group; set its fields, e.g. stage1.steps=…"),
         ("seed", "'seed': expected key=value"),
         ("=3", "'=3': expected key=value"),
