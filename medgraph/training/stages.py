@@ -67,6 +67,9 @@ def plan_stages(
         count, ranks = len(data.dataset), rank_and_ranks()[1]
         batches = count // (stage.batch_size * ranks)
         if batches == 0 and stage.steps != 0 and stage.epochs != 0:
+            if count == 0:
+                raise ConfigError(f"{name}: the {SPLIT[name]} split of data={config.data.name} is empty; leave the "
+                                  f"stage out with {name}.steps=0, or choose data that has one")  # fmt: skip
             where = f" on {ranks} devices" if ranks > 1 else ""
             raise ConfigError(f"{name}.batch_size={stage.batch_size}: {count} images do not fill one batch{where}; "
                               f"lower it, raise data.fraction, or leave the stage out with {name}.steps=0")  # fmt: skip
