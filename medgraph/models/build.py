@@ -140,8 +140,12 @@ def _names(key: str, value: str) -> Iterator[None]:
     except ConfigError:
         raise
     except (OSError, ValueError, ImportError) as error:
-        raise ConfigError(f"{key}={value}: not a local folder with a model, nor a name that could be loaded: "
-                          f"{str(error).strip().splitlines()[0]}") from error  # fmt: skip
+        if Path(value).is_dir() and not (Path(value) / "config.json").is_file():
+            raise ConfigError(f"{key}={value}: the folder has no config.json; name one that a model was saved to or "
+                              "downloaded to") from error  # fmt: skip
+        reason = str(error).strip().splitlines()[0].rstrip(".:")
+        raise ConfigError(f"{key}={value}: not a local folder with a model, nor a name that could be loaded: {reason}; "
+                          "without a network give the folder of a download") from error  # fmt: skip
 
 
 def _load(module: nn.Module, file: Path) -> None:
