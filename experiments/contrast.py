@@ -44,11 +44,11 @@ ARMS: dict[str, tuple[str, ...]] = {
 def plan() -> PretrainStudy:
     """The arms and what they share."""
     data = PhantomConfig(
-        num_train=2000, num_task=1, num_val=200, num_test=400, num_ood=0, num_modalities=3, num_areas=2, holdout=0,
+        num_train=1000, num_task=1, num_val=200, num_test=300, num_ood=0, num_modalities=3, num_areas=2, holdout=0,
         questions_per_image=1, augment=["shift", "intensity"],
     )  # fmt: skip
     base = ContrastConfig(
-        name="contrast", data=data, steps=200, measure_every=100,
+        name="contrast", data=data, steps=150, measure_every=75,
         templates=["the image shows {}.", "one sees {}.", "this is an image of {}.", "{}."],
         words=["normal:no abnormality", "lung:the lungs", "brain:the brain"],
     )  # fmt: skip

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from medgraph.contrast.measure import Figure
+from medgraph.contrast.figure import Figure
 from medgraph.files import write_json
 
 

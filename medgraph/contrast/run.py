@@ -110,6 +110,8 @@ def pretrain_dual(config: ContrastConfig, console: Console | None = None) -> Con
         if finished.exists():
             return ContrastOutcome(folder, saved, ContrastResults.load(finished))
         corpus = build_corpus(config.data)
+        for split in ("val", "test"):  # measured later
+            pairs_in(corpus, [split], config.text)
         leaks = audit(corpus, image_root(corpus.load_image), near=False)
         facts = {"fingerprint": corpus.fingerprint(), "weights": None, "leaks": leaks.verdict()}
         write_data_identity(folder, facts, config.run.force)

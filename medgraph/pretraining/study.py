@@ -6,6 +6,7 @@ the folder ``<arm>/seed-<seed>``. The same command skips finished runs and conti
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,7 +66,7 @@ def run_study(study: PretrainStudy, argv: Sequence[str], console: Console | None
         console: where progress goes.
 
     Returns:
-        One comparison for each of ``study.compared``.
+        One comparison for each of ``study.compared`` that the data has something to measure on.
 
     Raises:
         ConfigError: for a mistake in the arguments, before anything starts.
@@ -84,6 +85,7 @@ def run_study(study: PretrainStudy, argv: Sequence[str], console: Console | None
         compare(name, title, {arm: [each.results.value(name) for each in done] for arm, done in outcomes.items()},
                 arms[0], text)
         for name, title, text in study.compared
+        if not all(math.isnan(each.results.value(name)) for done in outcomes.values() for each in done)
     ]  # fmt: skip
     for table in (overview_table(comparisons), comparison_table(comparisons[0])):
         console.print(_terminal(table))

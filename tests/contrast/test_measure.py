@@ -13,10 +13,9 @@ from medgraph.contrast.measure import (
     measure_split,
     retrieval,
     take_labels,
-    zero_shot,
-    zero_shot_points,
 )
 from medgraph.contrast.options import ContrastConfig
+from medgraph.contrast.zero_shot import zero_shot, zero_shot_points
 from medgraph.data.loading import ImageCache
 from medgraph.evaluation.probes import Features
 
