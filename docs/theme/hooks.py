@@ -60,7 +60,7 @@ def add(files: Files, config: Any, path: Path) -> dict[str, Any]:
     uri = f"reference/{module.replace('.', '/')}" + ("/index.md" if path.is_dir() else ".md")
     inner = modules(path) if path.is_dir() else []
     listed = "\n\n" + contents(path, [one.stem for one in inner]) if inner else ""
-    files.append(File.generated(config, uri, content=f"# {module}\n\n::: {module}{listed}\n"))
+    files.append(File.generated(config, uri, content=f"::: {module}{listed}\n"))
     if not path.is_dir():
         return {path.stem: uri}
     return {path.name: [uri, *(add(files, config, one) for one in inner)]}
@@ -77,7 +77,9 @@ def contents(package: Path, names: Any) -> str:
     rows = []
     for name in names:
         path = package / name
-        file, uri = (path / "__init__.py", f"{name}/index.md") if path.is_dir() else (path.with_suffix(".py"), f"{name}.md")
+        file, uri = (
+            (path / "__init__.py", f"{name}/index.md") if path.is_dir() else (path.with_suffix(".py"), f"{name}.md")
+        )
         docstring = ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or ""
         rows.append(f"| [`{name}`]({uri}) | {' '.join(docstring.partition(chr(10) * 2)[0].split())} |")
     return "\n".join(["| module | what |", "|---|---|", *rows])
