@@ -17,7 +17,7 @@ from matplotlib.collections import PatchCollection
 from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from medgraph.report.look import BLUE, FAINT, ORANGE, WIDTH, styled
 from medgraph.report.page import Picture, picture
@@ -29,16 +29,31 @@ class MatchTable:
     """Matches of one training batch.
 
     Attributes:
-        step: optimiser step of the stage.
+        name: what stands above it, such as the step of the stage.
         table: (N, N) float in [0, 1], how much image i is matched to the text of sample j.
         right: (N, N) bool, pairs of the same sample or the same content.
         groups: modality of every sample; empty texts where unknown.
     """
 
-    step: int
+    name: str
     table: NDArray[np.float64]
     right: NDArray[np.bool_]
     groups: list[str]
+
+    @classmethod
+    def of(cls, name: str, table: ArrayLike, right: ArrayLike, groups: Sequence[str] = ()) -> MatchTable:
+        """Put the samples in the order of their groups.
+
+        Args:
+            name: what stands above it.
+            table: (N, N), such as `medgraph.alignment.head.AlignmentOutput.matches`.
+            right: (N, N).
+            groups: (N,) names, or none.
+        """
+        names = list(groups) or [""] * len(np.asarray(table))
+        order = np.argsort(names, kind="stable")
+        sorted_table, sorted_right = (np.asarray(square)[np.ix_(order, order)] for square in (table, right))
+        return cls(name, sorted_table, sorted_right.astype(bool), [names[i] for i in order])
 
     @property
     def share_right(self) -> float:
@@ -50,14 +65,11 @@ def read_matches(path: Path) -> dict[str, list[MatchTable]]:
     """Read ``matches.json``: the first and the last table of every stage, samples in the order of their groups."""
     stages = {}
     for stage, entries in json.loads(path.read_text(encoding="utf-8")).items():
-        tables = []
-        for name in ("first", "last"):
-            if entry := entries.get(name):
-                groups = entry["modality"] or [""] * len(entry["table"])
-                order = np.argsort(groups, kind="stable")
-                table, right = (np.array(entry[key])[np.ix_(order, order)] for key in ("table", "right"))
-                tables.append(MatchTable(entry["step"], table, right.astype(bool), [groups[i] for i in order]))
-        stages[stage] = tables
+        stages[stage] = [
+            MatchTable.of(f"step {entry['step']}", entry["table"], entry["right"], entry["modality"])
+            for name in ("first", "last")
+            if (entry := entries.get(name))
+        ]
     return stages
 
 
@@ -68,7 +80,7 @@ def match_pictures(folder: Path) -> list[Picture]:
         return []
     pictures = []
     for stage, tables in read_matches(path).items():
-        steps = " and ".join(f"step {table.step}" for table in tables)
+        steps = " and ".join(table.name for table in tables)
         caption = (
             f"{stage}, matches of a training batch at {steps}: images in rows, texts in columns, sorted by modality. "
             "Blue is right (the diagonal, and samples with the same image or text), orange is wrong; the stronger, the "
@@ -113,6 +125,6 @@ def _draw_table(axes: Axes, table: MatchTable, line: str) -> None:
     axes.set_xticks([])
     axes.tick_params(length=0)
     axes.set(xlim=(0, size), ylim=(size, 0), aspect="equal", xlabel="texts")
-    axes.set_title(f"step {table.step}: {percent(table.share_right)} % right", fontsize=9)
+    axes.set_title(f"{table.name}: {percent(table.share_right)} % right", fontsize=9)
     for spine in axes.spines.values():
         spine.set(visible=True, edgecolor=line)

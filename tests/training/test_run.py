@@ -84,7 +84,7 @@ def test_alignment_is_diagnosed_in_every_step_and_drawn(finished):
         assert line["train/align/grad_norm/image"] > 0
     assert any("train/align/solver_seconds" in line for line in read_metrics(finished.folder / "metrics.jsonl"))
     first, last = read_matches(finished.folder / "matches.json")["stage2"]
-    assert (first.step, last.step) == (1, 7)
+    assert (first.name, last.name) == ("step 1", "step 7")
     assert first.table.shape == last.table.shape == (4, 4)  # without the queue
     assert all(first.groups)
     assert "Matches of images and texts" in (finished.folder / "report.html").read_text()
