@@ -46,6 +46,24 @@ class ToyWorld:
         return AlignmentInput(image, {f"text{i}": text for i, text in enumerate(texts)}, self.generator, entities)
 
 
+def noisy_views(num_nodes: int = 16, noise: float = 1.0, num_groups: int = 4, seed: int = 0) -> AlignmentInput:
+    """A batch that needs no encoder: image, answer and extended answer see the same nodes, each with noise of its own.
+
+    Args:
+        num_nodes: B.
+        noise: standard deviation in every coordinate, beside 1.4 of the signal; 0 makes equal views.
+        num_groups: clusters that the nodes lie in, their ``modality``.
+        seed: of nodes, noise, and the generator of the batch.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    group = torch.arange(num_nodes) % num_groups
+    nodes = torch.randn(num_groups, NODE, generator=generator)[group]
+    nodes = nodes + torch.randn(num_nodes, NODE, generator=generator)
+    image, *texts = nodes + noise * torch.randn(VIEWS, num_nodes, NODE, generator=generator)
+    views = dict(zip(("answer", "extended"), map(NodeSet, texts), strict=True))
+    return AlignmentInput(NodeSet(image), views, generator, {"modality": group})
+
+
 @dataclass(frozen=True, slots=True)
 class ToyResult:
     """What a head reached on 100 samples it was not trained on; chance is 0.01.

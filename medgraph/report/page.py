@@ -17,13 +17,22 @@ from matplotlib.figure import Figure
 from medgraph.report import words
 from medgraph.report.look import to_svg
 
+_IN_NOTEBOOK = (
+    "max-width: 34rem; margin: .5rem 0; color: var(--jp-content-font-color1, currentColor); "
+    "--line: #8888; --blue: light-dark(#0072b2, #3a8dde)"
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A figure as inline SVG with its caption."""
+    """A figure as inline SVG with its caption; a notebook shows it where a cell ends with one."""
 
     svg: Markup
     caption: str
+
+    def _repr_html_(self) -> Markup:
+        caption = Markup('<figcaption style="font-size: .85em; opacity: .8">{}</figcaption>').format(self.caption)
+        return Markup('<figure style="{}">{}{}</figure>').format(_IN_NOTEBOOK, self.svg, caption)
 
 
 def picture(figure: Figure, caption: str) -> Picture:

@@ -177,5 +177,31 @@ def arm_curves(curves: Mapping[str, Sequence[Curve]], title: str) -> Figure:
     return figure
 
 
+@styled
+def sweep(curves: Mapping[str, Mapping[float, Sequence[float]]], title: str, label: str) -> Figure:
+    """Repeated measurements over a setting on a logarithmic axis: means with 95 % t intervals.
+
+    Args:
+        curves: by name, the measurements at every value of the setting, in the units of the axis.
+        title: what was measured.
+        label: the setting.
+    """
+    from scipy import stats
+
+    figure, axes = new_figure(2.6, title)
+    for (name, points), colour, mark in zip(curves.items(), COLOURS, MARKS, strict=False):
+        means = np.array([np.mean(values) for values in points.values()])
+        half = np.array([stats.sem(v) * stats.t.ppf(0.975, len(v) - 1) if len(v) > 1 else 0 for v in points.values()])
+        axes.errorbar(list(points), means, yerr=half, marker=mark, color=colour, markersize=5, capsize=2, label=name)
+    settings = sorted({value for points in curves.values() for value in points})
+    axes.set_xscale("log")
+    axes.set_xticks(settings, [f"{value:g}" for value in settings])
+    axes.minorticks_off()
+    axes.set_xlabel(label)
+    axes.grid(axis="y")
+    legend_below(axes, columns=3)
+    return figure
+
+
 def _cycle(count: int) -> list[str]:
     return [COLOURS[i % len(COLOURS)] for i in range(count)]

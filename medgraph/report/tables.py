@@ -22,7 +22,7 @@ Cells = Sequence[str]
 
 @dataclass(frozen=True, slots=True)
 class RunTable:
-    """A table as texts.
+    """A table as texts; a notebook shows it where a cell ends with one.
 
     Attributes:
         name: of its files.
@@ -37,6 +37,9 @@ class RunTable:
     header: Cells
     rows: Sequence[Cells]
     caption: str
+
+    def _repr_markdown_(self) -> str:
+        return to_markdown(self.header, self.rows, self.caption)
 
 
 def to_csv(header: Cells, rows: Sequence[Cells], caption: str) -> str:

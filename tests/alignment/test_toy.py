@@ -4,7 +4,7 @@ import torch
 
 from medgraph.alignment.heads.infonce import InfoNCEHead
 from medgraph.alignment.heads.none import NoAlignmentHead
-from medgraph.alignment.toy import ToyWorld, align_toy_world
+from medgraph.alignment.toy import ToyWorld, align_toy_world, noisy_views
 
 
 def test_nothing_is_learnt_without_a_loss():
@@ -26,3 +26,15 @@ def test_entities_are_codes_of_the_shared_latent():
     assert sizes == {"modality": 2, "area": 8, "label": 8, "task": 2}
     means = torch.stack([world.views[0][world.entities["modality"] == code].mean(0) for code in (0, 1)])
     assert (means[0] - means[1]).norm() > 1
+
+
+def test_noisy_views_are_the_same_nodes_and_their_groups_lie_together():
+    clean, noisy = noisy_views(noise=0.0), noisy_views(noise=0.5)
+    image, answer, extended = (graph.pooled for graph in clean.graphs().values())
+    assert torch.equal(image, answer)
+    assert torch.equal(image, extended)
+    gap = noisy.image.pooled - noisy.texts["answer"].pooled
+    assert 0.5 < gap.std() < 0.9  # √2 · 0.5
+    same = noisy.entities["modality"][:, None] == noisy.entities["modality"]
+    distances = torch.cdist(image, image)
+    assert distances[same & ~torch.eye(16, dtype=torch.bool)].mean() < distances[~same].mean()
