@@ -67,7 +67,7 @@ def write_study_report(
             "study": study,
             "warnings": _warnings(study, full_data),
             "notes": [*_reached(study, full_data), *notes],
-            "forests": [*_forests(study), *_strips(study)],
+            "forests": [*difference_forests(study), *seed_strips(study)],
             "curves": _curves(runs),
         },
     )
@@ -136,7 +136,8 @@ def _reached(study: Study, full_data: str | None) -> list[str]:
     return [f"{full_data}: {plateau.sentence}"] if plateau and plateau.verdict == "plateau" else []
 
 
-def _forests(study: Study) -> list[Picture]:
+def difference_forests(study: Study) -> list[Picture]:
+    """Differences of all arms to the reference over seeds, a picture a split."""
     pictures = []
     for split, rows in study.rows.items():
         compared = [row for row in rows if row.versus]
@@ -145,7 +146,7 @@ def _forests(study: Study) -> list[Picture]:
         seeds = ", ".join(sorted({str(len(row.seeds)) for row in rows}))
         caption = (
             f"{split_name(split)}: difference to {study.reference} in points with 95 % t interval over seeds "
-            f"({seeds} seeds, n = {rows[0].n:,} questions each); open dot: a single seed, no interval."
+            f"(seeds: {seeds}, n = {rows[0].n:,} questions each); open dot: a single seed, interval over images."
         )
         title = f"{split_name(split)}: difference in points"
         pictures.append(picture(plots.forest([_forest_row(row) for row in compared], title, zero=0), caption))
@@ -154,10 +155,10 @@ def _forests(study: Study) -> list[Picture]:
 
 def _forest_row(row: ArmResult) -> plots.ForestRow:
     assert row.versus is not None
-    ends = Interval(100 * row.versus.low, 100 * row.versus.high)
-    return plots.ForestRow(
-        row.arm, 100 * row.versus.mean, ends, points(row.versus.mean), highlight=not math.isnan(ends.low)
-    )
+    several = not math.isnan(row.versus.low)
+    ends = row.versus if several else row.over_images
+    shown = Interval(100 * ends.low, 100 * ends.high)
+    return plots.ForestRow(row.arm, 100 * row.versus.mean, shown, points(row.versus.mean), highlight=several)
 
 
 def _curves(runs: Sequence[StudyRun]) -> list[Picture]:
@@ -173,7 +174,8 @@ def _curves(runs: Sequence[StudyRun]) -> list[Picture]:
     return [picture(plots.arm_curves(by_arm, "Validation accuracy"), caption)]
 
 
-def _strips(study: Study) -> list[Picture]:
+def seed_strips(study: Study) -> list[Picture]:
+    """Accuracies of all arms, every seed a dot, a picture a split."""
     return [
         picture(
             plots.seed_strip({row.arm: row.accuracies for row in rows}, f"{split_name(split)}: accuracy, %"),

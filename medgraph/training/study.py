@@ -191,6 +191,17 @@ def read_run(folder: Path, arm: str, seed: int) -> StudyRun:
     )
 
 
+def read_runs(folder: Path) -> list[StudyRun]:
+    """Read all finished runs of a study, arm by arm.
+
+    Args:
+        folder: of the study, with ``<arm>/seed-<seed>`` below.
+    """
+    pages = folder.glob("*/seed-*/report.html")
+    found = sorted((page.parent.parent.name, int(page.parent.name.removeprefix("seed-"))) for page in pages)
+    return [read_run(folder / arm / f"seed-{seed}", arm, seed) for arm, seed in found]
+
+
 def save_reference(study: Study, file: Path, measured_on: dict[str, Any]) -> None:
     """Write mean accuracies over seeds, with the Wilson interval of one seed's questions, seeds and date.
 

@@ -14,7 +14,7 @@ from rich.console import Console
 from medgraph.config import ConfigError
 from medgraph.evaluation.results import Results
 from medgraph.training.jobs import Job, JobsFailedError, run_jobs
-from medgraph.training.study import Arm, StudyPlan, read_run, run_study
+from medgraph.training.study import Arm, StudyPlan, read_run, read_runs, run_study
 
 
 @pytest.fixture
@@ -36,6 +36,9 @@ def test_a_study_runs_every_arm_and_seed_and_compares_them(plan, tmp_path):
     assert (folder / "report.html").stat().st_size > 0
     assert {entry["arm"] for entry in json.loads(plan.save.read_text())} == {"plain", "slower"}
     run = read_run(folder / "slower" / "seed-1", "slower", 1)
+    found = read_runs(folder)
+    assert [(one.arm, one.seed) for one in found] == [(arm, seed) for arm in sorted(study.compute) for seed in (0, 1)]
+    assert found[-1] == run
     assert (run.steps, run.seed) == (2, 1)
     assert isinstance(run.results, Results)
     before = (folder / "plain" / "seed-0" / "predictions.jsonl").stat().st_mtime
