@@ -23,7 +23,7 @@ from medgraph.data.cache import cache_folder, cache_images
 from medgraph.data.collate import Tokens
 from medgraph.data.conversation import prompt, reply
 from medgraph.data.images import image_root
-from medgraph.data.loading import ImageCache
+from medgraph.data.loading import ImageCache, rank_and_ranks
 from medgraph.data.records import Corpus
 from medgraph.models.blocks import prepare_blocks
 from medgraph.models.medvlm import MedVLM
@@ -53,6 +53,7 @@ class Prepared:
         images: image cache.
         stages: by name.
         facts: for ``data.json``.
+        remarks: what the configuration allows and hardly anybody wants.
     """
 
     config: ExperimentConfig
@@ -64,6 +65,7 @@ class Prepared:
     images: ImageCache
     stages: dict[str, Stage]
     facts: dict[str, Any]
+    remarks: list[str]
 
 
 def complete(config: ExperimentConfig, alignment: AlignmentHead | None = None) -> ExperimentConfig:
@@ -117,18 +119,37 @@ def prepare(config: ExperimentConfig, alignment: AlignmentHead | None, corpus: C
             words = vlm.words
             head.set_words(words, count_words(vlm.tokenizer, corpus_texts(corpus), len(words)))
     stages = plan_stages(config, corpus, tokens, images, aligned=head is not None)
+    remarks = small_graphs(config, head, rank_and_ranks()[1])
     facts = {
         "fingerprint": corpus.fingerprint(),
         "weights": weights,
         "records": {name: len(records) for name, records in corpus.splits.items()},
         "tests": Corpus({name: corpus.splits.get(name, ()) for name in TESTS}, corpus.load_image).fingerprint(),
         "validation": len(stages["stage2"].data.validation),
-        "notes": {**corpus.notes, **leaks.notes()},
+        "notes": {**corpus.notes, **leaks.notes(), **dict.fromkeys(remarks, 1)},
         "leaks": leaks.verdict(),
     }
     longest = answer_tokens(corpus, config.eval.splits, tokens, config.eval.max_new_tokens)
     config = dataclasses.replace(config, eval=dataclasses.replace(config.eval, max_new_tokens=longest))
-    return Prepared(config, corpus, leaks, vlm, head, tokens, images, stages, facts)
+    return Prepared(config, corpus, leaks, vlm, head, tokens, images, stages, facts, remarks)
+
+
+def small_graphs(config: ExperimentConfig, head: AlignmentHead | None, ranks: int) -> list[str]:
+    """Where a head has fewer samples to compare than it is made for: batches of all ranks, but no accumulated ones."""
+    remarks = []
+    for name in STAGES if head is not None else ():
+        stage = getattr(config, name)
+        if not stage.alpha or 0 in (stage.steps, stage.epochs):
+            continue
+        nodes = stage.batch_size * ranks + stage.queue
+        size, k = min(nodes, getattr(head, "graph_size", 0) or nodes), getattr(head, "k", 0)
+        if nodes == 1:
+            remarks.append(f"{name}.batch_size=1: heads compare the samples of a batch, and there is one (accumulated "
+                           f"batches are not joined); raise it or add {name}.queue=64")  # fmt: skip
+        elif k >= size:
+            remarks.append(f"alignment.k={k}: in {name} graphs have {size} samples and so {size - 1} neighbours; raise "
+                           f"{name}.batch_size or lower alignment.k")  # fmt: skip
+    return remarks
 
 
 def build_head(options: Any) -> AlignmentHead | None:
