@@ -105,6 +105,8 @@ def _introduce(study: Prepared, folder: Path, console: Console) -> None:
     console.print(f"[bold]{study.config.name}[/bold]  {folder}\nimages: {sizes}; data {fingerprint}")
     if not study.leaks.clean:
         console.print(f"[bold red]{study.leaks.verdict()}[/]", soft_wrap=True)
+    for remark in study.remarks:
+        console.print(f"[bold red]{remark}[/]", soft_wrap=True)
 
 
 def _estimate(study: Prepared, console: Console) -> None:
