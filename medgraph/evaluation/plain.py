@@ -1,4 +1,4 @@
-"""Dataclasses of results to plain values for JSON and back, by their annotations."""
+"""Dataclasses of results to plain values for JSON and back, by their annotations; nested values under dotted keys."""
 
 from __future__ import annotations
 
@@ -25,6 +25,19 @@ def to_plain(value: Any) -> Any:
     if isinstance(value, (tuple, list)):
         return [to_plain(item) for item in value]
     return None if isinstance(value, float) and math.isnan(value) else value
+
+
+def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested values under dotted keys.
+
+    Example:
+        >>> flat({"seed": 0, "stage2": {"steps": 300}})
+        {'seed': 0, 'stage2.steps': 300}
+    """
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        found |= flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+    return found
 
 
 def from_plain(cls: type[T], values: Mapping[str, Any]) -> T:

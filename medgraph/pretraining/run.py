@@ -1,7 +1,7 @@
 """A whole pre-training: images, tower, training, probes, report; resumable at every step.
 
-Run directory: ``config.yaml environment.json data.json metrics.jsonl metrics.csv pretraining/ encoder/ results.json
-report.html``. ``encoder/`` is what ``model.vision=…/encoder`` loads.
+Run directory: ``config.yaml environment.json data.json metrics.jsonl metrics.csv tensorboard/ pretraining/ encoder/
+results.json report.html``. ``encoder/`` is what ``model.vision=…/encoder`` loads.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import lightning as L
 import torch
 from rich.console import Console
 
-from medgraph.config import ModelConfig, run_dir
+from medgraph.config import ModelConfig, run_dir, to_dict
 from medgraph.data import build_corpus
 from medgraph.data.cache import cache_folder, cache_images
 from medgraph.data.records import Corpus
@@ -25,9 +25,10 @@ from medgraph.pretraining.encoder import hugging_face_model, save_encoder
 from medgraph.pretraining.module import PretrainModule
 from medgraph.pretraining.options import PretrainConfig, check
 from medgraph.pretraining.probing import Probes
-from medgraph.pretraining.results import PretrainResults
+from medgraph.pretraining.results import FIGURES, PretrainResults
 from medgraph.progress import bars_wanted
 from medgraph.training.alone import fit_alone
+from medgraph.training.board import write_hyperparameters
 from medgraph.training.checkpoint import remove_checkpoints
 from medgraph.training.interrupts import Interrupts
 from medgraph.training.logging import quiet, write_csv
@@ -96,6 +97,8 @@ def pretrain(config: PretrainConfig, console: Console | None = None) -> Pretrain
         remove_checkpoints(folder / STAGE)
         results = PretrainResults.of(probe_tower(tower.eval(), labelled, config.seed))
         write_csv(folder / "metrics.jsonl", folder / "metrics.csv")
+        figures = {name: probe.figures[FIGURES[0]] for name, probe in results.probes.items()}
+        write_hyperparameters(folder, to_dict(config), figures)
         report = write_run_report(folder, config, results)
         results.save(finished)  # last: it marks the run as finished
         console.print(f"report: {report}", soft_wrap=True)

@@ -9,6 +9,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
+from medgraph.evaluation.plain import flat
 from medgraph.evaluation.plateau import CurvePoint, judge_plateau
 from medgraph.evaluation.results import Results
 from medgraph.evaluation.statistics import Interval, detectable_difference
@@ -115,7 +116,10 @@ def write_report(run_dir: str | Path, references: str | Path | None = None) -> P
             "plateau": _plateau(files),
             "samples": files.samples,
             "compute": files.compute,
-            "facts_tables": {"Data": list(_flat(files.data)), "Environment": list(_flat(files.environment))},
+            "facts_tables": {
+                "Data": list(flat(files.data).items()),
+                "Environment": list(flat(files.environment).items()),
+            },
             "config": files.config,
         },
     )
@@ -272,11 +276,3 @@ def _facts(config: Mapping[str, Any], files: RunFiles) -> Iterator[str]:
         yield f"trained {duration(sum(stage['seconds'] for stage in files.compute.values()))}"
     if "fingerprint" in files.data:
         yield f"data {files.data['fingerprint']}"
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value

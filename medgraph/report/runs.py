@@ -14,7 +14,7 @@ import yaml  # type: ignore[import-untyped]
 
 from medgraph.config.schema import STAGES
 from medgraph.evaluation.estimate import Estimate
-from medgraph.evaluation.plain import from_plain
+from medgraph.evaluation.plain import flat, from_plain
 from medgraph.evaluation.results import NO_CONTROL, Row
 from medgraph.files import ERROR_NOTE, LOCK, is_held
 
@@ -114,19 +114,6 @@ def read_run_summary(folder: Path) -> RunSummary:
         reason=_reason(folder, state, problems),
         config=config,
     )
-
-
-def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested values under dotted keys.
-
-    Example:
-        >>> flat({"seed": 0, "stage2": {"steps": 300}})
-        {'seed': 0, 'stage2.steps': 300}
-    """
-    found: dict[str, Any] = {}
-    for key, value in values.items():
-        found |= flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
-    return found
 
 
 def read_flat(file: Path, problems: list[str]) -> dict[str, Any]:

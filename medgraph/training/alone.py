@@ -11,6 +11,7 @@ from lightning.pytorch.callbacks import RichProgressBar
 from rich.console import Console
 
 from medgraph.config import TrainerConfig
+from medgraph.training.board import Board
 from medgraph.training.checkpoint import AtomicCheckpointIO, Checkpoints, newest_checkpoint, step_of
 from medgraph.training.interrupts import Interrupts
 from medgraph.training.logging import MetricsLogger
@@ -35,7 +36,7 @@ def fit_alone(
     interrupts: Interrupts,
     callbacks: Sequence[L.Callback] = (),
 ) -> None:
-    """Train, from the newest checkpoint where there is one; ``metrics.jsonl`` is written beside the folder.
+    """Train, from the newest checkpoint where there is one; ``metrics.jsonl`` and ``tensorboard/`` lie beside it.
 
     Args:
         module: with ``batch_terms``, see `SpikeGuard`.
@@ -49,12 +50,14 @@ def fit_alone(
     options = config.trainer
     folder.mkdir(exist_ok=True)
     logger = MetricsLogger(folder.parent / "metrics.jsonl", folder.name, 0)
+    board = Board(folder.parent / "tensorboard", folder.name)
     progress = options.progress and console.is_terminal
     trainer = make_trainer(
         accelerator=options.accelerator, devices=1, precision=precision(options), max_steps=config.steps,
-        max_epochs=-1, gradient_clip_val=config.grad_clip or None, logger=logger, log_every_n_steps=options.log_every,
-        use_distributed_sampler=False, enable_progress_bar=progress, enable_checkpointing=False,
-        plugins=[AtomicCheckpointIO()], enable_model_summary=False, default_root_dir=str(folder),
+        max_epochs=-1, gradient_clip_val=config.grad_clip or None, logger=[logger, board],
+        log_every_n_steps=options.log_every, use_distributed_sampler=False, enable_progress_bar=progress,
+        enable_checkpointing=False, plugins=[AtomicCheckpointIO()], enable_model_summary=False,
+        default_root_dir=str(folder),
         callbacks=[
             Checkpoints(folder, options.checkpoint_every, interrupts), SpikeGuard(options.spike), *callbacks,
             *([RichProgressBar(refresh_rate=5, leave=True)] if progress else []),

@@ -1,4 +1,4 @@
-"""What a run writes while it trains: ``metrics.jsonl``, throughput, samples of answers."""
+"""What a run writes while it trains: ``metrics.jsonl`` and throughput."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import torch
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
-from medgraph.data.collate import ConversationBatch, QuestionBatch
+from medgraph.data.collate import ConversationBatch
 from medgraph.files import write_text
 from medgraph.training.ranks import sum_over_ranks
 
@@ -149,39 +149,6 @@ class Throughput(L.Callback):
     def load_state_dict(self, state_dict: dict[str, float]) -> None:
         """Continue the totals."""
         self.totals, self._logged = dict(state_dict), dict(state_dict)
-
-
-class Samples(L.Callback):
-    """Puts the first validation questions with images, truths and answers into TensorBoard.
-
-    Args:
-        count: how many questions.
-    """
-
-    def __init__(self, count: int = 8) -> None:
-        self.count = count
-
-    def on_validation_batch_end(
-        self,
-        trainer: L.Trainer,
-        pl_module: L.LightningModule,
-        outputs: Any,
-        batch: QuestionBatch,
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
-        """Write images and a table of texts."""
-        from lightning.pytorch.loggers import TensorBoardLogger
-
-        if batch_idx or batch.images is None or trainer.sanity_checking:
-            return
-        for logger in trainer.loggers:
-            if isinstance(logger, TensorBoardLogger):
-                shown = list(zip(batch.records, outputs["answers"], strict=True))[: self.count]
-                rows = [f"| {record.question} | {record.answer} | {answer} |" for record, answer in shown]
-                table = "\n".join(["| question | truth | answer |", "|---|---|---|", *rows])
-                logger.experiment.add_images("val/images", batch.images[: self.count], trainer.global_step)
-                logger.experiment.add_text("val/answers", table, trainer.global_step)
 
 
 def quiet() -> None:

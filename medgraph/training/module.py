@@ -8,6 +8,8 @@ import lightning as L
 import torch
 from lightning.pytorch.strategies import FSDPStrategy, ModelParallelStrategy
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
+from torch.nn.utils import get_total_norm
 
 from medgraph.alignment.clock import time_solves
 from medgraph.alignment.diagnostics import watch_gradients
@@ -35,8 +37,8 @@ class StageModule(L.LightningModule):
 
     Checkpoints hold what is trained, the alignment head, and every source of randomness; frozen parts come from the
     base model. Logged: ``train/loss``, ``train/lm``, ``train/lm_extended``, ``train/align``, ``train/align/<term>`` and
-    ``train/align/grad_norm/<view>``, ``train/lr``, ``val/accuracy`` (strict score of generated short answers, in
-    [0, 1]).
+    ``train/align/grad_norm/<view>``, ``train/grad_norm`` (of everything, before clipping), ``train/lr``,
+    ``val/accuracy`` (strict score of generated short answers, in [0, 1]).
 
     On several ranks all losses, gradients and logged values are those of one process with the joint batch: the mean
     over the supervised tokens of all ranks, and the alignment loss of all nodes
@@ -200,13 +202,18 @@ class StageModule(L.LightningModule):
     def configure_gradient_clipping(
         self, optimizer: Any, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
     ) -> None:
-        """Clip by the norm of the joint gradient, which only classic FSDP itself knows of its shards."""
-        strategy = self.trainer.strategy
+        """Log the norm of the joint gradient and clip by it; only classic FSDP itself knows that of its shards."""
+        strategy, norm = self.trainer.strategy, None
         if isinstance(strategy, FSDPStrategy) and gradient_clip_val:
             root: Any = strategy.model
-            root.clip_grad_norm_(gradient_clip_val)
+            norm = root.clip_grad_norm_(gradient_clip_val)
         else:
+            if (self.global_step + 1) % self.trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
+                norm = get_total_norm([p.grad for p in self.parameters() if p.grad is not None])
+                norm = norm.full_tensor() if isinstance(norm, DTensor) else norm
             self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
+        if norm is not None:
+            self.log("train/grad_norm", norm, batch_size=1)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Leave out what is frozen, keep remembered nodes and the state of the noise.

@@ -18,12 +18,14 @@ import torch
 from rich.console import Console
 
 from medgraph.alignment.head import AlignmentHead
-from medgraph.config import ExperimentConfig, run_dir
+from medgraph.config import ExperimentConfig, run_dir, to_dict
 from medgraph.data.records import Corpus
+from medgraph.evaluation.estimate import Estimate
 from medgraph.evaluation.predictions import Prediction
 from medgraph.evaluation.results import Results
 from medgraph.files import write_json
 from medgraph.progress import bars_wanted
+from medgraph.training.board import write_hyperparameters
 from medgraph.training.estimate import estimate_prepared
 from medgraph.training.evaluate import evaluate, reported_questions
 from medgraph.training.interrupts import Interrupts
@@ -123,7 +125,7 @@ def _write_pages(
     study: Prepared, predictions: list[Prediction], results: Results, folder: Path, reference: Path | None,
     console: Console,
 ) -> None:  # fmt: skip
-    """Everything to look at: samples, failures, tables, the report."""
+    """Everything to look at: samples, failures, tables, hyper-parameters beside results, the report."""
     from medgraph.report.failures import save_failures
     from medgraph.report.run import write_report
     from medgraph.report.terminal import terminal_table
@@ -132,6 +134,9 @@ def _write_pages(
     write_samples(predictions, asked, study.images, folder)
     save_failures(predictions, asked, study.images, folder)
     write_csv(folder / "metrics.jsonl", folder / "metrics.csv")
+    rows = {split: results.get(split).overall for split in results.splits}
+    figures = {split: Estimate(row.accuracy, row.interval.low, row.interval.high) for split, row in rows.items()}
+    write_hyperparameters(folder, to_dict(study.config), figures)
     report = write_report(folder, references=_comparable(reference, folder, study.facts))
     console.print(terminal_table(results))
     console.print(f"report: {report}")

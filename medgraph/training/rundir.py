@@ -11,6 +11,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from medgraph.config import ConfigError, identity, to_dict, to_yaml
+from medgraph.evaluation.plain import flat
 from medgraph.files import ERROR_NOTE, LOCK, hold, write_json, write_text
 from medgraph.training.environment import environment
 
@@ -83,7 +84,7 @@ def write_data_identity(folder: Path, content: dict[str, Any], force: bool = Fal
 
 
 def _changes(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
-    before, after = dict(_flat(old)), dict(_flat(new))
+    before, after = flat(old), flat(new)
     keys = {**before, **after}
     return [f"{key}: {before.get(key)} -> {after.get(key)}" for key in keys if before.get(key) != after.get(key)]
 
@@ -99,11 +100,3 @@ def _force(folder: Path, changed: list[str], force: bool, values: dict[str, Any]
     file = folder / "environment.json"
     before = json.loads(file.read_text(encoding="utf-8"))
     write_json(file, {**before, **(values or {}), "forced": [*before.get("forced", ()), *changed]})
-
-
-def _flat(values: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in values.items():
-        if isinstance(value, dict):
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value

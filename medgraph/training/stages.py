@@ -12,7 +12,6 @@ import lightning as L
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import RichModelSummary, RichProgressBar
-from lightning.pytorch.loggers import TensorBoardLogger
 from rich.console import Console
 from safetensors.torch import load_file, save_file
 
@@ -25,9 +24,10 @@ from medgraph.data.records import Corpus
 from medgraph.files import read_json, replacing, write_json
 from medgraph.models.medvlm import MedVLM
 from medgraph.progress import bars_wanted
+from medgraph.training.board import Board, Samples
 from medgraph.training.checkpoint import AtomicCheckpointIO, Checkpoints, newest_checkpoint, remove_checkpoints, step_of
 from medgraph.training.interrupts import Interrupts
-from medgraph.training.logging import MetricsLogger, Samples, Throughput
+from medgraph.training.logging import MetricsLogger, Throughput
 from medgraph.training.matches import MatchWriter
 from medgraph.training.module import StageModule
 from medgraph.training.ranks import is_main, share, uses_gpu
@@ -143,12 +143,11 @@ def _fit(
     options, name = config.trainer, folder.name
     throughput = Throughput()
     progress = options.progress and console.is_terminal
-    tensorboard = TensorBoardLogger(str(folder.parent / "tensorboard"), name="", version=name)
     trainer = make_trainer(
         accelerator=options.accelerator, devices=options.devices, num_nodes=options.num_nodes,
         strategy=make_strategy(options, module.vlm), precision=options.precision, max_steps=module.steps, max_epochs=-1,
         accumulate_grad_batches=module.stage.accumulate, gradient_clip_val=module.stage.grad_clip or None,
-        logger=[logger, tensorboard],
+        logger=[logger, Board(folder.parent / "tensorboard", name)],
         log_every_n_steps=options.log_every, val_check_interval=validate_every * stage.config.accumulate,
         check_val_every_n_epoch=None,
         num_sanity_val_steps=0, use_distributed_sampler=False, enable_progress_bar=progress, enable_checkpointing=False,

@@ -5,12 +5,14 @@ import shutil
 import pytest
 import torch
 from safetensors.torch import load_file
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from medgraph.alignment.head import AlignmentHead, AlignmentOutput
 from medgraph.alignment.heads.infonce import InfoNCEHead
 from medgraph.config import ConfigError, ExperimentConfig, PhantomConfig, StageConfig, head_config, model_config, parse
 from medgraph.evaluation.predictions import read_predictions
 from medgraph.report.matches import read_matches
+from medgraph.training.board import layout
 from medgraph.training.logging import read_metrics
 from medgraph.training.module import StageModule
 from medgraph.training.prepare import build_head
@@ -88,7 +90,19 @@ def test_alignment_is_diagnosed_in_every_step_and_drawn(finished):
     assert first.table.shape == last.table.shape == (4, 4)  # without the queue
     assert all(first.groups)
     assert "Matches of images and texts" in (finished.folder / "report.html").read_text()
-    assert any(b"train/align/matches" in file.read_bytes() for file in finished.folder.glob("tensorboard/stage2/*"))
+
+
+def test_tensorboard_has_charts_pictures_and_hyperparameters(finished):
+    board = finished.folder / "tensorboard"
+    events = EventAccumulator(str(board / "stage2"))
+    events.Reload()
+    tags = events.Tags()
+    assert {"train/align/matches", "val/answers"} <= set(tags["images"])
+    assert {"train/loss", "train/lr", "train/grad_norm", "train/align/match_accuracy"} <= set(tags["scalars"])
+    assert {"custom_scalars__config__", "val/answers/text_summary"} <= set(tags["tensors"])
+    logged = {key for line in read_metrics(finished.folder / "metrics.jsonl") for key in line if "/" in key}
+    assert [tag for tag in logged if not layout([tag])] == []
+    assert len(list((board / "result").iterdir())) == 1
 
 
 def test_running_again_changes_nothing(finished, capsys):
