@@ -120,7 +120,7 @@ def save_dual_encoder(encoder: DualEncoder, head: AlignmentHead | None, folder: 
     """
     scale = getattr(head, "scale", None)
     if isinstance(scale, LearntScale):
-        factor = min(MAX_SCALE, float(scale.log_scale.exp()))
+        factor = min(MAX_SCALE, scale.log_scale.detach().exp().item())
     else:
         factor = 1 / getattr(head, "temperature", 1 / encoder.scale)
     with torch.no_grad():
