@@ -33,7 +33,7 @@ class Classifier(nn.Module):
     """The mean of a tower's patches under a linear layer.
 
     Args:
-        tower: D wide.
+        tower: D wide; with dynamic prompts for ``tuning="dvpt"``.
         classes: K.
         tuning: what of the tower is trained.
     """
@@ -41,8 +41,8 @@ class Classifier(nn.Module):
     def __init__(self, tower: VisionTower, classes: int, tuning: Tuning = "full") -> None:
         super().__init__()
         self.tower, self.head = tower, nn.Linear(tower.width, classes)
-        if tuning == "linear":
-            tower.requires_grad_(False)
+        if tuning != "full":
+            tower.model.requires_grad_(False)
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, 3, S, S) images, uint8 or float from 0 to 255, to (B, K) logits."""

@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from medgraph.augment.base import Mix
-from medgraph.config import DataConfig, PhantomConfig, RunConfig, TrainerConfig
+from medgraph.config import DataConfig, PhantomConfig, PromptOptions, RunConfig, TrainerConfig
 from medgraph.config.presets import vision_source
 from medgraph.config.validation import RANGES, Range, check_data, check_one_device, check_ranges
 
-Tuning = Literal["full", "linear"]
+Tuning = Literal["full", "dvpt", "linear"]
 
 
 @dataclass
@@ -29,7 +29,9 @@ class ClassifierConfig:
     weights: Literal["pretrained", "random"] = "pretrained"
     """What training starts from; `random` keeps the architecture only."""
     tuning: Tuning = "full"
-    """What is trained beside the head: the whole tower, or nothing."""
+    """What is trained beside the head: the whole tower, dynamic prompts in it, or nothing."""
+    dvpt: PromptOptions = field(default_factory=lambda: PromptOptions(prompts=50))
+    """The dynamic prompts of `tuning=dvpt`."""
     mix: Mix = field(default_factory=Mix)
     """How training batches are mixed: none, mixup, cutmix, snapmix, augmix, cropmix, yoco, and its options."""
     steps: int = 200
@@ -50,7 +52,7 @@ class ClassifierConfig:
 
 
 _RANGES: tuple[Range, ...] = (
-    ("at least 1", lambda value: value >= 1, "steps mix.width mix.crops"),
+    ("at least 1", lambda value: value >= 1, "steps mix.width mix.crops dvpt.*"),
     ("at least 2", lambda value: value >= 2, "batch_size"),
     ("0 or more", lambda value: value >= 0, "weight_decay grad_clip validate_every mix.consistency"),
     ("a number above 0", lambda value: value > 0, "lr mix.alpha mix.ratio"),

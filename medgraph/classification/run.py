@@ -18,7 +18,7 @@ from rich.console import Console
 from medgraph.classification.data import LabelledDataModule
 from medgraph.classification.module import Classifier, ClassifierModule, Validation
 from medgraph.classification.options import ClassifierConfig, check
-from medgraph.config import DataConfig, ModelConfig, run_dir, to_yaml
+from medgraph.config import DataConfig, ModelConfig, PromptOptions, run_dir, to_yaml
 from medgraph.data import build_corpus
 from medgraph.data.cache import cache_folder, cache_images
 from medgraph.data.images import KeptImages
@@ -109,7 +109,8 @@ def classify(config: ClassifierConfig, console: Console | None = None) -> Classi
         if finished.exists():
             return ClassifierOutcome(folder, ClassifierResults.load(finished))
         corpus = _read(config.data)
-        model = ModelConfig(vision=config.vision, weights=config.weights, vision_layer=-1)
+        prompts = config.dvpt if config.tuning == "dvpt" else PromptOptions()
+        model = ModelConfig(vision=config.vision, weights=config.weights, vision_layer=-1, dvpt=prompts)
         facts = {
             "fingerprint": corpus.fingerprint(),
             "weights": assets_hash(model) if config.vision == "tiny" else None,

@@ -33,6 +33,18 @@ class LoraOptions:
 
 
 @dataclass
+class PromptOptions:
+    """Dynamic visual prompts (arXiv:2307.09787); a tower that has them trains nothing else."""
+
+    prompts: int = 0
+    """Prompts in front of a block; 0: none. The authors have 50."""
+    width: int = 20
+    """Width of the bottleneck in which they meet the image."""
+    share: int = 3
+    """Blocks in a row that have the same prompts and projections."""
+
+
+@dataclass
 class ModelConfig:
     """Vision tower, projector and language model."""
 
@@ -59,6 +71,7 @@ class ModelConfig:
     vision_layer: int = -2
     """Hidden state of the tower that is used; the blocks after it are removed."""
     lora: LoraOptions = field(default_factory=LoraOptions)
+    dvpt: PromptOptions = field(default_factory=PromptOptions)
     quantize: Literal["none", "4bit"] = "none"
     """`4bit` keeps the language model's frozen weights in NF4 under its adapters (QLoRA, arXiv:2305.14314)."""
     max_length: int = 2048

@@ -27,14 +27,15 @@ RANGES: tuple[Range, ...] = (
         lambda value: value >= 1,
         "data.num_train data.num_task data.num_val data.num_test data.num_modalities data.num_areas data.num_findings "
         "data.questions_per_image data.turns data.max_per_subset model.max_length model.image_size model.pool "
-        "model.queries model.text_layers model.lora.alpha stage?.batch_size stage?.accumulate trainer.num_nodes "
+        "model.queries model.text_layers model.lora.alpha model.dvpt.width model.dvpt.share stage?.batch_size "
+        "stage?.accumulate trainer.num_nodes "
         "trainer.threads trainer.*_every eval.batch_size eval.limit",
     ),
     (
         "0 or more",
         lambda value: value >= 0,
         "data.num_ood data.seed stage?.steps stage?.epochs stage?.weight_decay stage?.grad_clip stage?.alpha "
-        "stage?.queue model.lora.rank trainer.num_workers trainer.spike eval.max_new_tokens",
+        "stage?.queue model.lora.rank model.dvpt.prompts trainer.num_workers trainer.spike eval.max_new_tokens",
     ),
     ("a number above 0", lambda value: value > 0, "trainer.preflight_seconds stage?.lr"),
     ("a share in (0, 1]", lambda value: 0 < value <= 1, "data.fraction"),
@@ -131,7 +132,10 @@ def _check_strategy(config: ExperimentConfig) -> None:
 
 
 def _check_model(model: ModelConfig) -> None:
-    """A whole model has parts of its own; what would be ignored is refused."""
+    """A whole model has parts of its own; what would be ignored or meet in one part is refused."""
+    if model.dvpt.prompts and model.lora.rank and "vision" in model.lora.parts:
+        raise ConfigError(f"model.dvpt.prompts={model.dvpt.prompts}: the tower has adapters already; take vision out of "
+                          "model.lora.parts")  # fmt: skip
     if model.vlm is None:
         if model.image_size is not None:
             raise ConfigError(f"model.image_size={model.image_size} is for model.vlm; the tower has a size of its own")

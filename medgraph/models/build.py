@@ -21,6 +21,7 @@ from medgraph.models.lora import add_lora
 from medgraph.models.loss import check_kernel
 from medgraph.models.medvlm import MedVLM
 from medgraph.models.projector import build_projector
+from medgraph.models.prompts import add_prompts
 from medgraph.models.small import SMALL_VOCABULARY, llama, small_llm, small_vision, vit
 from medgraph.models.text_nodes import check_layers
 from medgraph.models.tokenizer import fit_to_table, load_packaged_tokenizer, load_tokenizer, train_tokenizer
@@ -88,6 +89,7 @@ def build_model(config: ModelConfig, texts: Iterable[str], tokenizer: Any = None
     if config.vlm is not None:
         with _names("model.vlm", config.vlm):
             whole = load_whole(config.vlm, random, config.image_size)
+        add_prompts(whole.vision, config.dvpt)
         return _choose(whole, config).eval()
     vision = build_vision(config)
     if config.llm == "tiny":
@@ -105,11 +107,17 @@ def build_model(config: ModelConfig, texts: Iterable[str], tokenizer: Any = None
 
 
 def build_vision(config: ModelConfig) -> VisionTower:
-    """Build the vision tower of a configuration, in float32 on the CPU.
+    """Build the vision tower of a configuration, in float32 on the CPU, with its dynamic prompts.
 
     Raises:
-        ConfigError: if there is no such tower.
+        ConfigError: if there is no such tower, or it cannot have prompts.
     """
+    tower = _plain_vision(config)
+    add_prompts(tower, config.dvpt)
+    return tower
+
+
+def _plain_vision(config: ModelConfig) -> VisionTower:
     random, connector = config.weights == "random", Connector(config.connector, config.pool)
     if config.vision == "tiny":
         tower = tiny_vision()

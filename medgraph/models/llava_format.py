@@ -161,6 +161,8 @@ def _assemble(vlm: MedVLM) -> Any:
         raise _refusal("it has a tower, a projector and a language model, model.vlm has its own")
     if any(".lora_" in name for name, _ in vlm.named_parameters()):
         raise _refusal("it has no adapters; merge them first (medgraph.models.lora.merge_lora)")
+    if hasattr(vision, "prompts"):
+        raise _refusal("its tower adds nothing before a block, model.dvpt does")
     if list(map(type, layers)) != [nn.Linear, nn.GELU, nn.Linear]:
         raise _refusal("it has two linear layers with GELU between them, model.projector=mlp2x_gelu")
     if vision.connector != ONE_LAYER or not isinstance(vision.model, PreTrainedModel):

@@ -212,12 +212,13 @@ class MedVLM(nn.Module):
         return LogitRule.of(self.llm.config)(self.llm.get_output_embeddings()(hidden)).log_softmax(-1)  # type: ignore[operator]
 
     def trained_parameters(self, parts: Collection[str]) -> dict[str, nn.Parameter]:
-        """Parameters that training the named parts changes: a part's adapters where it has some, else all of it."""
+        """Parameters that training the named parts changes: a part's adapters and prompts if it has some, else all."""
         trained: dict[str, nn.Parameter] = {}
         for name in PARTS:
             if name in parts:
                 every = dict(getattr(self, name).named_parameters(prefix=name))
-                trained |= {key: parameter for key, parameter in every.items() if ".lora_" in key} or every
+                added = {key: p for key, p in every.items() if ".lora_" in key or key.startswith("vision.prompts.")}
+                trained |= added or every
         return trained
 
     def set_trainable(self, parts: Collection[str]) -> None:

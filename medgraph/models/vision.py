@@ -53,7 +53,7 @@ class VisionTower(nn.Module):
     ) -> None:
         super().__init__()
         config: Any = model.config
-        blocks = _blocks(model)
+        blocks = tower_blocks(model)
         keep = len(blocks) + 1 + layer
         if layer >= 0 or keep < min(1, len(blocks)):
             limit = f"-{len(blocks)} to -1 for {len(blocks)} blocks" if blocks else "-1 for a tower of stages"
@@ -72,7 +72,7 @@ class VisionTower(nn.Module):
 
     def _freeze_unused(self) -> None:
         image = torch.zeros(1, 3, self.image_size, self.image_size, dtype=torch.uint8, device=self.mean.device)
-        parameters = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+        parameters = [parameter for parameter in self.parameters() if parameter.requires_grad]
         with torch.enable_grad():
             features = self(image)
             used = torch.autograd.grad(features.float().sum(), parameters, allow_unused=True)
@@ -94,7 +94,7 @@ class VisionTower(nn.Module):
         return self.connector([state[:, -self.patches :] for state in states])
 
 
-def _blocks(model: nn.Module) -> Any:
+def tower_blocks(model: nn.Module) -> Any:
     """The transformer blocks of a tower, a list that can be cut; empty for a tower of stages."""
     if isinstance(model, TimmTower):
         return model.trunk.blocks

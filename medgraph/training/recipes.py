@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 
-from medgraph.config import DataConfig, ExperimentConfig, MixtureConfig, StageConfig
+from medgraph.config import STAGES, ConfigError, DataConfig, ExperimentConfig, MixtureConfig, StageConfig
 from medgraph.config.mixture import mixture_parts
 
 
@@ -68,12 +68,16 @@ def resolve(config: ExperimentConfig) -> ExperimentConfig:
     if recipes is PAPER:
         data_set = FINE_TUNING.get((_task_set(config.data), config.model.connector != "none"), PAPER["stage3"])
         recipes = {**PAPER, "stage3": data_set}
-    return dataclasses.replace(
+    filled = dataclasses.replace(
         config,
         stage1=_fill(config.stage1, recipes["stage1"], config.data.fraction, adapters),
         stage2=_fill(config.stage2, recipes["stage2"], config.data.fraction, adapters),
         stage3=_fill(config.stage3, recipes["stage3"], 1.0, adapters),
     )
+    if model.dvpt.prompts and not any("vision" in (getattr(filled, name).train or ()) for name in STAGES):
+        raise ConfigError(f"model.dvpt.prompts={model.dvpt.prompts} has no effect while no stage trains the tower; add "
+                          "stage2.train=[vision,projector,llm]")  # fmt: skip
+    return filled
 
 
 def _task_set(data: DataConfig) -> str:
