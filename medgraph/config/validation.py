@@ -134,8 +134,8 @@ def _check_strategy(config: ExperimentConfig) -> None:
 def _check_model(model: ModelConfig) -> None:
     """A whole model has parts of its own; what would be ignored or meet in one part is refused."""
     if model.dvpt.prompts and model.lora.rank and "vision" in model.lora.parts:
-        raise ConfigError(f"model.dvpt.prompts={model.dvpt.prompts}: the tower has adapters already; take vision out of "
-                          "model.lora.parts")  # fmt: skip
+        raise ConfigError(f"model.dvpt.prompts={model.dvpt.prompts}: the tower has adapters already; take vision out "
+                          "of model.lora.parts")  # fmt: skip
     if model.vlm is None:
         if model.image_size is not None:
             raise ConfigError(f"model.image_size={model.image_size} is for model.vlm; the tower has a size of its own")
