@@ -9,7 +9,7 @@ Letters: N samples, D width, C classes.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -74,12 +74,11 @@ def probe(
         unknown = sorted(set(split.y.tolist()) - set(train.y.tolist()))
         if not len(split.y) or unknown:
             raise ValueError(f"{name} has {len(split.y)} samples and classes that training lacks: {unknown or 'none'}")
-    mean, sd = train.x.mean(0), train.x.std(0) + 1e-8
-    scaled = [(split.x - mean) / sd for split in (train, validation, test)]
     knn = {float(k): knn_probabilities(train.x, train.y, (validation.x, test.x), k, classes) for k in NEIGHBOURS}
-    linear = {decay: linear_probabilities(scaled[0], train.y, scaled[1:], decay, classes) for decay in DECAYS}
+    fits = {decay: fit_linear(train.x, train.y, decay, classes) for decay in DECAYS}
+    linear = {decay: [fit(validation.x), fit(test.x)] for decay, fit in fits.items()}
     results = [
-        _choose(name, fits, validation, test, rng, resamples) for name, fits in (("knn", knn), ("linear", linear))
+        _choose(name, made, validation, test, rng, resamples) for name, made in (("knn", knn), ("linear", linear))
     ]
     return results[0], results[1]
 
@@ -97,18 +96,22 @@ def knn_probabilities(x: Floats, y: Labels, queries: Sequence[Floats], k: int, c
     return made
 
 
-def linear_probabilities(x: Floats, y: Labels, queries: Sequence[Floats], decay: float, classes: int) -> list[Floats]:
-    """Class probabilities of a multinomial logistic regression: mean cross entropy plus decay / 2 · ‖W‖², by L-BFGS.
+def fit_linear(x: Floats, y: Labels, decay: float, classes: int) -> Callable[[Floats], Floats]:
+    """Fit a multinomial logistic regression: mean cross entropy plus decay / 2 · ‖W‖², by L-BFGS.
 
     Args:
-        x: (N, D) standardised training features.
+        x: (N, D) training features; they and all queries are standardised by their mean and SD.
         y: (N,) classes.
-        queries: (M, D) features to classify, standardised in the same way.
         decay: weight of the penalty; the bias is free.
         classes: C.
+
+    Returns:
+        What makes (M, C) class probabilities of (M, D) features.
     """
     from scipy import optimize, special
 
+    mean, sd = x.mean(0), x.std(0) + 1e-8
+    x = (x - mean) / sd
     one_hot, width = np.eye(classes)[y], x.shape[1]
 
     def loss(flat: Floats) -> tuple[float, Floats]:
@@ -122,7 +125,7 @@ def linear_probabilities(x: Floats, y: Labels, queries: Sequence[Floats], decay:
     start = np.zeros((width + 1) * classes)
     weights = optimize.minimize(loss, start, jac=True, method="L-BFGS-B", options={"maxiter": 500}).x
     weights = weights.reshape(width + 1, classes)
-    return [special.softmax(query @ weights[:-1] + weights[-1], axis=1) for query in queries]
+    return lambda query: np.asarray(special.softmax((query - mean) / sd @ weights[:-1] + weights[-1], axis=1))
 
 
 def best_thresholds(probabilities: Floats, y: Labels) -> Floats:

@@ -12,7 +12,7 @@ import numpy as np
 
 from medgraph.data.loading import ImageCache
 from medgraph.data.records import Corpus
-from medgraph.evaluation.probes import Features, knn_probabilities, linear_probabilities
+from medgraph.evaluation.probes import Features, fit_linear, knn_probabilities
 from medgraph.evaluation.statistics import Floats
 from medgraph.models.vision import VisionTower
 from medgraph.training.representations import labelled_images, tower_features
@@ -65,9 +65,7 @@ def quick_probes(train: Features, validation: Features) -> dict[str, float]:
     classes = int(train.y.max()) + 1
     neighbours = min(NEIGHBOURS, len(train.y))
     knn = knn_probabilities(train.x, train.y, [validation.x], neighbours, classes)[0]
-    mean, sd = train.x.mean(0), train.x.std(0) + 1e-8
-    scaled = (validation.x - mean) / sd
-    linear = linear_probabilities((train.x - mean) / sd, train.y, [scaled], DECAY, classes)[0]
+    linear = fit_linear(train.x, train.y, DECAY, classes)(validation.x)
     return {
         "val/knn": float((knn.argmax(1) == validation.y).mean()),
         "val/linear": float((linear.argmax(1) == validation.y).mean()),

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from medgraph.evaluation.probes import DECAYS, linear_probabilities
+from medgraph.evaluation.probes import DECAYS, fit_linear
 from medgraph.evaluation.statistics import Floats
 from medgraph.prompting.classes import ClassTexts
 from medgraph.prompting.encoder import DualEncoder
@@ -40,21 +40,14 @@ class LinearProbe(FewShotMethod):
 
     def fit(self, train: ImageSet, validation: ImageSet, budget: Budget, generator: torch.Generator) -> None:
         """See `FewShotMethod`; convex, so there is no budget."""
-        x = train.pooled[:, 0].double().cpu().numpy()
-        self.mean, self.sd = x.mean(0), x.std(0) + 1e-8
-        self.x, self.y = (x - self.mean) / self.sd, train.labels.cpu().numpy()
-        right = [
-            float((self._log_p(validation, d).argmax(1) == validation.labels.cpu().numpy()).mean()) for d in DECAYS
-        ]
-        self.decay = DECAYS[int(np.argmax(right))]
+        y, truth = train.labels.cpu().numpy(), validation.labels.cpu().numpy()
+        fits = [fit_linear(_features(train), y, decay, self.num_classes) for decay in DECAYS]
+        right = [(fit(_features(validation)).argmax(1) == truth).mean() for fit in fits]
+        self.probabilities = fits[int(np.argmax(right))]
 
     def forward(self, images: ImageSet) -> Tensor:
         """See `FewShotMethod`; logarithms of probabilities."""
-        return torch.from_numpy(self._log_p(images, self.decay)).to(images.pooled)
-
-    def _log_p(self, images: ImageSet, decay: float) -> Floats:
-        query = (images.pooled[:, 0].double().cpu().numpy() - self.mean) / self.sd
-        return np.log(linear_probabilities(self.x, self.y, [query], decay, self.num_classes)[0] + 1e-12)
+        return torch.from_numpy(np.log(self.probabilities(_features(images)) + 1e-12)).to(images.pooled)
 
 
 class ClipAdapter(ZeroShot):
@@ -133,3 +126,7 @@ class TipAdapter(ZeroShot):
     def _logits(self, images: ImageSet, alpha: float, beta: float) -> Tensor:
         cosines = images.pooled[:, 0] @ F.normalize(self.keys, dim=-1).mT
         return super().forward(images) + alpha * torch.exp(-beta * (1 - cosines)) @ self.votes
+
+
+def _features(images: ImageSet) -> Floats:
+    return np.asarray(images.pooled[:, 0].double().cpu())

@@ -50,7 +50,7 @@ class Budget:
     steps: int = 100
     """Steps of AdamW."""
     lr: float = 2e-3
-    """Learning rate at the start, with a cosine to zero; the words of a tiny CLIP are longer and take ten times as much."""
+    """Learning rate at the start, with a cosine to zero."""
     batch_size: int = 32
     """Images a step, at most all."""
 

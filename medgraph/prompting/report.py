@@ -22,13 +22,18 @@ from medgraph.report.cg_curves import curve
 from medgraph.report.cg_figures import size_curves
 from medgraph.report.page import Picture, picture
 from medgraph.report.tables import RunTable, write_tables
-from medgraph.report.words import arm_name, interval, p_value, percent, points
+from medgraph.report.words import interval, p_value, percent, points
 
 FAMILIES = {
     "Learnt prompts": ("zero_shot", "coop", "plot", "dude"),
     "Adapters and probes": ("zero_shot", "linear_probe", "clip_adapter", "tip_adapter", "tip_adapter_f", "dude"),
 }
 """Methods by figure, as many as there are colours."""
+NAMES = {
+    "zero_shot": "zero-shot", "linear_probe": "linear probe", "coop": "CoOp", "plot": "PLOT",
+    "clip_adapter": "CLIP-Adapter", "tip_adapter": "Tip-Adapter", "tip_adapter_f": "Tip-Adapter-F", "dude": "Dude",
+}  # fmt: skip
+"""Methods as readers know them."""
 WITHIN = "95 % intervals over seeds and images (patients, where these are known)"
 
 
@@ -53,7 +58,7 @@ def write_report(folder: Path, title: str, config: FewShotConfig, results: FewSh
 
 
 def print_tables(results: FewShotResults, console: Console) -> None:
-    """Print the tables of `tables` but the secondary figures."""
+    """Print the tables of `tables`."""
     for texts in tables(results):
         table = Table(title=texts.title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
         for place, name in enumerate(texts.header):
@@ -71,7 +76,7 @@ def tables(results: FewShotResults) -> list[RunTable]:
 def accuracy_table(results: FewShotResults) -> RunTable:
     """Methods × shots."""
     rows = [
-        (arm_name(method), *(_share(results.accuracy(method, shots)) for shots in results.shots),
+        (NAMES[method], *(_share(results.accuracy(method, shots)) for shots in results.shots),
          _share(results.mean_accuracy(method)))
         for method in results.classified
     ]  # fmt: skip
@@ -90,7 +95,7 @@ def figure_table(results: FewShotResults) -> RunTable:
         spread = f" ± {percent(float(np.std(f1, ddof=1)))}" if len(f1) > 1 else ""
         balanced = results.accuracy(method, most, balanced=True)
         cells = (_share(results.accuracy(method, most)), _share(balanced), f"{percent(float(np.mean(f1)))}{spread}")
-        rows.append((arm_name(method), *cells))
+        rows.append((NAMES[method], *cells))
     caption = f"{_count(most, 'shot')} a class; {WITHIN}; macro F1: mean ± SD over seeds."
     header = ("method", "accuracy, %", "balanced accuracy, %", "macro F1, %")
     return RunTable("figures", f"All figures, {_count(most, 'shot')}", header, rows, caption)
@@ -101,11 +106,11 @@ def paired_table(results: FewShotResults) -> RunTable:
     over_all = results.compare(results.mean_accuracy)
     at = {shots: results.compare(_at(results, shots)) for shots in results.shots}
     rows = [
-        (arm_name(method), _difference(effect), p_value(effect.p), p_value(effect.p_holm),
+        (NAMES[method], _difference(effect), p_value(effect.p), p_value(effect.p_holm),
          *(_difference(at[shots][method]) for shots in results.shots))
         for method, effect in over_all.items()
     ]  # fmt: skip
-    name = arm_name(results.reference)
+    name = NAMES[results.reference]
     header = (f"{name} minus", "mean over shots", "p", "p, Holm", *(_count(shots, "shot") for shots in results.shots))
     caption = (
         f"Accuracy of {name} minus that of the method in points, paired by seed and image; {WITHIN}; exact p of "
@@ -119,7 +124,7 @@ def base_to_new_table(results: FewShotResults) -> RunTable:
     found = {method: sides for method in results.classified if (sides := results.base_to_new(method))}
     effects = results.compare(lambda method: results.base_to_new(method).get("H"))
     rows = [
-        (arm_name(method), *map(_share, sides.values()), _difference(effects[method]) if method in effects else "")
+        (NAMES[method], *map(_share, sides.values()), _difference(effects[method]) if method in effects else "")
         for method, sides in found.items()
     ]  # fmt: skip
     new = len(results.names) - results.base
@@ -128,7 +133,7 @@ def base_to_new_table(results: FewShotResults) -> RunTable:
         f"these among themselves and of {new} new classes among themselves; H: harmonic mean, its intervals to first "
         f"order; {WITHIN}. Methods that cannot name new classes are left out."
     )
-    header = ("method", "base", "new", "H", f"H of {arm_name(results.reference)} minus this")
+    header = ("method", "base", "new", "H", f"H of {NAMES[results.reference]} minus this")
     return RunTable("base_to_new", "From base to new classes", header, rows, caption)
 
 
@@ -137,7 +142,7 @@ def _classified(results: FewShotResults) -> Section:
     if len(results.shots) > 1:
         for title, family in FAMILIES.items():
             curves = [
-                curve(arm_name(method), {shots: results.accuracy(method, shots) for shots in results.shots})
+                curve(NAMES[method], {shots: results.accuracy(method, shots) for shots in results.shots})
                 for method in family if method in results.classified
             ]  # fmt: skip
             drawn = size_curves(curves, f"{title}: accuracy, %", "images a class")
@@ -151,10 +156,10 @@ def _classified(results: FewShotResults) -> Section:
 
 
 def _paired(results: FewShotResults) -> Section:
-    name = arm_name(results.reference)
+    name = NAMES[results.reference]
     effects = results.compare(results.mean_accuracy)
     rows = [
-        plots.ForestRow(arm_name(method), 100 * e.mean, Interval(100 * e.low, 100 * e.high), points(e.mean))
+        plots.ForestRow(NAMES[method], 100 * e.mean, Interval(100 * e.low, 100 * e.high), points(e.mean))
         for method, e in effects.items()
     ]
     caption = f"{name} minus each method, accuracy in points averaged over shots, {WITHIN}."
@@ -173,7 +178,8 @@ def _at(results: FewShotResults, shots: int) -> Callable[[str], Scores]:
 
 
 def _share(scores: Scores) -> str:
-    return f"{percent(scores.accuracy)} ({interval(interval_of(scores.points, scores.images))})"
+    ends = interval_of(scores.points, scores.images)
+    return f"{percent(scores.accuracy)} ({interval(Interval(*np.clip((ends.low, ends.high), 0, 1)))})"
 
 
 def _difference(effect: Effect) -> str:

@@ -125,7 +125,9 @@ def train_clip(
         chosen = torch.randint(len(images), (min(BATCH, len(images)),), generator=generator).tolist()
         picks = torch.rand(len(chosen), generator=generator).tolist()
         texts = [captions[i][int(pick * len(captions[i]))] for i, pick in zip(chosen, picks, strict=True)]
-        encoded = tokenizer(texts, padding=True, truncation=True, max_length=MAX_TOKENS, return_tensors="pt").to(model.device)
+        encoded = tokenizer(texts, padding=True, truncation=True, max_length=MAX_TOKENS, return_tensors="pt").to(
+            model.device
+        )
         pixels = encoder.normalise(images[chosen].to(model.device))
         loss = model(encoded["input_ids"], pixels, encoded["attention_mask"], return_loss=True).loss
         optimizer.zero_grad()

@@ -76,8 +76,8 @@ def test_a_better_reference_is_told_from_an_equal_one():
 def test_tables_say_who_cannot_name_new_classes():
     found = results(linear_probe=0.7, coop=0.5, dude=0.9)
     assert [table.name for table in tables(found)] == ["accuracy", "figures", "paired", "base_to_new"]
-    assert [row[0] for row in paired_table(found).rows] == ["linear probe", "coop"]
+    assert [row[0] for row in paired_table(found).rows] == ["linear probe", "CoOp"]
     rows = base_to_new_table(found).rows
-    assert [row[0] for row in rows] == ["coop", "dude"]
+    assert [row[0] for row in rows] == ["CoOp", "Dude"]
     assert rows[1][-1] == ""
     assert all(len(row) == len(table.header) for table in tables(found) for row in table.rows)
