@@ -20,6 +20,7 @@ from medgraph.data import build_corpus
 from medgraph.data.loading import ImageCache
 from medgraph.data.records import Corpus
 from medgraph.files import read_json, write_json
+from medgraph.progress import track
 from medgraph.prompting.classes import ClassTexts, read_descriptions
 from medgraph.prompting.draw import Task, draw, make_task
 from medgraph.prompting.encoder import DualEncoder, load_dual_encoder
@@ -120,22 +121,24 @@ def _fill(
     cells: Sequence[Cell], config: FewShotConfig, corpus: Corpus, task: Task, folder: Path, console: Console
 ) -> None:
     """Compute the cells that have no file yet, seed by seed."""
-    left = sorted((cell for cell in cells if not cell.file(folder).exists()), key=lambda cell: cell.seed)
-    for seed in sorted({cell.seed for cell in left}):  # errors before anything expensive
-        draw(task, "shots", config.shots[-1], seed)
-        draw(task, "val", min(config.shots[-1], config.max_validation), seed)
+    left: dict[int, list[Cell]] = {}
+    for cell in cells:
+        if not cell.file(folder).exists():
+            left.setdefault(cell.seed, []).append(cell)
     if not left:
         return
+    for seed in left:  # refuse too few images before anything expensive
+        draw(task, "shots", config.shots[-1], seed)
+        draw(task, "val", min(config.shots[-1], config.max_validation), seed)
     torch.set_num_threads(config.trainer.threads)
     protocol = _prepare(config, corpus, task, folder, console)
-    for number, cell in enumerate(left, 1):
+    for seed, mine in left.items():
         start = time.perf_counter()
-        predicted = getattr(protocol, cell.setting)(cell.method, cell.shots, cell.seed)
-        file = cell.file(folder)
-        file.parent.mkdir(parents=True, exist_ok=True)
-        write_json(file, predicted)
-        console.print(f"{number}/{len(left)} {cell.setting} {cell.method}, {cell.shots} shots, seed {cell.seed}: "
-                      f"{time.perf_counter() - start:.1f} s")  # fmt: skip
+        for cell in track(mine, f"seed {seed}"):
+            file = cell.file(folder)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            write_json(file, getattr(protocol, cell.setting)(cell.method, cell.shots, seed))
+        console.print(f"seed {seed}: {len(mine)} fits in {time.perf_counter() - start:.0f} s")
 
 
 def _prepare(config: FewShotConfig, corpus: Corpus, task: Task, folder: Path, console: Console) -> Protocol:

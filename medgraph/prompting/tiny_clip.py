@@ -18,6 +18,7 @@ from medgraph.config import ConfigError
 from medgraph.data.collate import stack_images
 from medgraph.data.records import Corpus, Record, conversations_in
 from medgraph.pretraining.encoder import save_parts
+from medgraph.progress import track
 from medgraph.prompting.classes import TEMPLATES, WORDINGS, ClassTexts, describe_by_template
 from medgraph.prompting.draw import full_name
 from medgraph.prompting.encoder import DualEncoder
@@ -121,13 +122,12 @@ def train_clip(
     optimizer = torch.optim.AdamW(model.parameters(), lr=LR, weight_decay=0.05)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LR, total_steps=steps + 1, pct_start=0.1)
     losses = []
-    for _ in range(steps):
+    for _ in track(range(steps), "tiny CLIP"):
         chosen = torch.randint(len(images), (min(BATCH, len(images)),), generator=generator).tolist()
         picks = torch.rand(len(chosen), generator=generator).tolist()
         texts = [captions[i][int(pick * len(captions[i]))] for i, pick in zip(chosen, picks, strict=True)]
-        encoded = tokenizer(texts, padding=True, truncation=True, max_length=MAX_TOKENS, return_tensors="pt").to(
-            model.device
-        )
+        encoded = tokenizer(texts, padding=True, truncation=True, max_length=MAX_TOKENS, return_tensors="pt")
+        encoded = encoded.to(model.device)
         pixels = encoder.normalise(images[chosen].to(model.device))
         loss = model(encoded["input_ids"], pixels, encoded["attention_mask"], return_loss=True).loss
         optimizer.zero_grad()
