@@ -137,7 +137,6 @@ def classify(config: ClassifierConfig, console: Console | None = None) -> Classi
         write_csv(folder / "metrics.jsonl", folder / "metrics.csv")
         results.save(finished)  # last: it marks the run as finished
         accuracy, seconds = 100 * results.value("accuracy"), time.perf_counter() - start
-        console.print(
-            f"{config.tuning}, {config.mix.name}: {accuracy:.1f} % after {config.steps} steps, {seconds:.0f} s"
-        )
+        console.print(f"{config.tuning}, {config.mix.name}: {accuracy:.1f} % after {config.steps} steps of {trained:,} "
+                      f"parameters, {seconds:.0f} s")  # fmt: skip
     return ClassifierOutcome(folder, results)

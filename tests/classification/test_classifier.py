@@ -15,11 +15,20 @@ from medgraph.classification.data import LabelledDataModule
 from medgraph.classification.module import Classifier, ClassifierModule
 from medgraph.classification.options import ClassifierConfig, check
 from medgraph.classification.run import classify
-from medgraph.config import ConfigError, PhantomConfig, RunConfig, TrainerConfig, mix_config, model_config, parse
+from medgraph.config import (
+    ConfigError,
+    PhantomConfig,
+    PromptOptions,
+    RunConfig,
+    TrainerConfig,
+    mix_config,
+    model_config,
+    parse,
+)
 from medgraph.models.build import build_vision
 from medgraph.training.logging import read_metrics
 
-FILE = Path(__file__).parents[2] / "experiments" / "mediaug.py"
+EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 QUIET = Console(quiet=True)
 
 
@@ -111,13 +120,25 @@ def test_mistakes_are_named(arguments, message):
         parse(ClassifierConfig(), arguments, check)
 
 
-def test_every_arm_of_the_experiment_changes_the_mix_and_nothing_else():
-    plan = runpy.run_path(str(FILE))["plan"]()
+@pytest.mark.parametrize(("file", "varied"), [("mediaug", {"mix"}), ("dvpt", {"tuning", "lr"})])
+def test_every_arm_of_an_experiment_changes_what_it_is_about_and_nothing_else(file, varied):
+    plan = runpy.run_path(str(EXPERIMENTS / f"{file}.py"))["plan"]()
     base = parse(plan.base, (), check)
     for name, overrides in plan.arms.items():
         config = parse(plan.base, overrides, check)
-        assert {key for key in vars(base) if getattr(base, key) != getattr(config, key)} <= {"mix"}
-        assert config.mix.name == name.removesuffix("_alone")
+        assert {key for key in vars(base) if getattr(base, key) != getattr(config, key)} <= varied
+        assert (config.mix.name if file == "mediaug" else config.tuning) == name.removesuffix("_alone")
+
+
+def test_prompts_of_a_classifier_are_trained_and_the_tower_is_not():
+    tower = build_vision(model_config("tiny", vision_layer=-1, dvpt=PromptOptions(prompts=5, width=4)))
+    classifier = Classifier(tower, 5, "dvpt")
+    trained = {name for name, each in classifier.named_parameters() if each.requires_grad}
+    assert trained == {
+        "head.weight",
+        "head.bias",
+        *(f"tower.prompts.{name}" for name, _ in tower.prompts.named_parameters()),
+    }
 
 
 @pytest.mark.slow
@@ -145,7 +166,7 @@ def test_an_interrupted_run_ends_with_the_same_results(tmp_path):
 
 @pytest.mark.slow
 def test_the_experiment_compares_mixes_with_none(tmp_path, capsys):
-    main = runpy.run_path(str(FILE))["main"]
+    main = runpy.run_path(str(EXPERIMENTS / "mediaug.py"))["main"]
     arguments = [
         "arms=cutmix,augmix", "seeds=2", "steps=2", "data.num_train=40", "data.num_val=12", "data.num_test=12",
         "data.num_findings=2", f"run.root={tmp_path}", "trainer.accelerator=cpu",
