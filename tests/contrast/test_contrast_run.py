@@ -187,3 +187,20 @@ def test_clip_learns_to_classify_and_to_find(tmp_path):
     figures = pretrain_dual(clip, QUIET).results.figures
     for name in ("zero_shot_modality", "image_to_text_10", "text_to_image_10"):
         assert figures[name].low > figures[name].chance, name
+
+
+@pytest.mark.slow
+def test_the_experiment_compares_random_weights_with_a_method(tmp_path, capsys):
+    main = runpy.run_path(str(FILE))["main"]
+    comparisons = main([
+        "arms=mgca", "seeds=1", "steps=2", "batch_size=8", "data.num_train=40", "data.num_val=8", "data.num_test=12",
+        f"run.root={tmp_path}", "trainer.accelerator=cpu",
+    ])  # fmt: skip
+    assert len(comparisons) == 12
+    assert [row.arm for row in comparisons[0].rows] == ["random", "mgca"]
+    printed = capsys.readouterr().out
+    assert "Overview" in printed
+    assert "Recall@10, text to image" in printed
+    (page,) = tmp_path.glob("contrast/*/report.html")
+    assert "Accuracy of a linear probe, 100" in page.read_text()
+    assert (page.parent / "overview.csv").exists()
