@@ -14,6 +14,7 @@ from mkdocs.structure.files import File, Files
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("medgraph", "lightning_app")
 FORMULA = re.compile(r'<(span|div) class="arithmatex">\\[(\[](.*?)\\[)\]]</\1>', re.DOTALL)
+NAME = re.compile(r"<code>((?:medgraph|lightning_app)(?:\.\w+)+)</code>")
 DRAWING = re.compile(r'<img alt="([^"]*)" src="(?:[^"]*/)?([^"/]*\.svg)"\s*/?>')
 
 
@@ -37,8 +38,9 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
 
 
 def on_page_content(content: str, **_: Any) -> str:
-    """Write formulas as MathML, which browsers show without a script, and drawings into the page, in its colours."""
+    """Write formulas as MathML, which browsers show without a script, drawings in the page's colours, names as links."""
     content = FORMULA.sub(lambda found: mathml(found[2], found[1] == "div"), content)
+    content = NAME.sub(r'<autoref identifier="\1" optional><code>\1</code></autoref>', content)
     return DRAWING.sub(lambda found: inline(found[2], found[1]), content)
 
 

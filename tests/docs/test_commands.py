@@ -82,9 +82,15 @@ def check_flags(script: Path, arguments: list[str]) -> None:
         assert not flag.startswith("--") or flag in known, f"{script.name} has no option {flag}"
 
 
+@cache
+def program() -> click.Command:
+    """`medgraph`."""
+    return typer.main.get_command(app)
+
+
 def check_medgraph(arguments: list[str], tmp: Path) -> None:
     """The command exists and takes these options and arguments."""
-    command: click.Command = typer.main.get_command(app)
+    command = program()
     context = click.Context(command, info_name="medgraph")
     rest = arguments
     while isinstance(command, click.Group):
@@ -109,19 +115,19 @@ def check(command: str, tmp: Path) -> None:
     Raises:
         AssertionError: or any other error, saying what is wrong with it.
     """
-    program, *arguments = shlex.split(command, comments=True)
+    name, *arguments = shlex.split(command, comments=True)
     script = next((i for i, one in enumerate(arguments) if one.endswith(".py")), None)
-    if program == "make":
+    if name == "make":
         targets = [one for one in arguments if "=" not in one]
         makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
         assert all(re.search(rf"^{one}:", makefile, re.MULTILINE) for one in targets), f"no target in {targets}"
-    elif program == "medgraph":
+    elif name == "medgraph":
         check_medgraph(arguments, tmp)
-    elif program == "pytest":
+    elif name == "pytest":
         paths = [one for one in arguments if one.startswith("tests/")]
         assert all((ROOT / one).exists() for one in paths), f"no file in {paths}"
     elif script is None or PLACEHOLDER.fullmatch(arguments[script]):
-        assert program == "python", f"{program} starts nothing"
+        assert name == "python", f"{name} starts nothing"
     elif arguments[script].startswith("experiments/"):
         templates = [one for one in arguments[:script] if one.endswith(".sbatch")]
         assert all((ROOT / one).is_file() for one in templates), f"no file in {templates}"
