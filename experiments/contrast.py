@@ -48,7 +48,7 @@ def plan() -> PretrainStudy:
         questions_per_image=1, augment=["shift", "intensity"],
     )  # fmt: skip
     base = ContrastConfig(
-        name="contrast", data=data, steps=150, measure_every=75,
+        name="contrast", data=data, steps=400, lr=2e-3,
         templates=["the image shows {}.", "one sees {}.", "this is an image of {}.", "{}."],
         words=["normal:no abnormality", "lung:the lungs", "brain:the brain"],
     )  # fmt: skip

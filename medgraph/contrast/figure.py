@@ -8,18 +8,21 @@ from dataclasses import dataclass
 from medgraph.evaluation.estimate import Estimate
 
 
-@dataclass(frozen=True, slots=True)
-class Figure:
-    """One share with its 95 % interval over images, and what guessing gets (NaN where nothing is said)."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figure(Estimate):
+    """A share with its 95 % interval over images.
+
+    Attributes:
+        title: what it is.
+        n: images or queries.
+        chance: what guessing gets; NaN where nothing is said.
+    """
 
     title: str
     n: int
-    value: float
-    low: float = math.nan
-    high: float = math.nan
     chance: float = math.nan
 
 
 def figure(title: str, n: int, estimate: Estimate, chance: float = math.nan) -> Figure:
     """A figure of an estimate."""
-    return Figure(title, n, estimate.value, estimate.low, estimate.high, chance)
+    return Figure(estimate.value, estimate.low, estimate.high, title=title, n=n, chance=chance)

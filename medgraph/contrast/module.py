@@ -21,7 +21,7 @@ class ContrastModule(L.LightningModule):
     """Training of a dual encoder on pairs.
 
     Checkpoints hold everything that training goes on from, the noise of the head included. Logged: ``train/loss``,
-    ``train/<term of the head>``, ``train/lr``.
+    ``train/align/<term of the head>``, ``train/lr``.
 
     Args:
         encoder: trained in place.
@@ -47,8 +47,9 @@ class ContrastModule(L.LightningModule):
         output = self.head(batch_nodes(self.encoder, batch, self.noise))
         loss = output.loss.detach()
         self.batch_terms = batch, {"loss": loss}
-        values = {"loss": loss, **output.terms, "lr": self.optimizers().param_groups[0]["lr"]}  # type: ignore[union-attr]
-        self.log_dict({f"train/{name}": value for name, value in values.items()}, batch_size=len(batch.ids))
+        values = {"train/loss": loss, "train/lr": self.optimizers().param_groups[0]["lr"]}  # type: ignore[union-attr]
+        values |= {f"train/align/{name}": value for name, value in output.terms.items()}
+        self.log_dict(values, batch_size=len(batch.ids))
         self.log("loss", loss, prog_bar=True, logger=False, batch_size=len(batch.ids))
         return output.loss
 

@@ -1,7 +1,8 @@
 """A whole dual-encoder pre-training: pairs, encoders, training, figures, report; resumable at every step.
 
-Run directory: ``config.yaml environment.json data.json metrics.jsonl metrics.csv contrast/ encoder/ results.json
-report.html``. ``encoder/`` is what `medgraph.prompting.encoder.load_dual_encoder` and ``model.vision=…/encoder`` load.
+Run directory: ``config.yaml environment.json data.json metrics.jsonl metrics.csv tensorboard/ contrast/ encoder/
+results.json report.html``. ``encoder/`` is what `medgraph.prompting.encoder.load_dual_encoder` and
+``model.vision=…/encoder`` load.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import torch
 from rich.console import Console
 
 from medgraph.alignment.options import make_head
-from medgraph.config import run_dir
+from medgraph.config import run_dir, to_dict
 from medgraph.contrast.data import SPLITS, PairDataModule, pairs_in
 from medgraph.contrast.encoder import build_encoder, build_head, save_dual_encoder
 from medgraph.contrast.measure import measure, measure_split
@@ -30,6 +31,7 @@ from medgraph.data.images import image_root
 from medgraph.data.records import Corpus
 from medgraph.prompting.encoder import DualEncoder, load_dual_encoder
 from medgraph.training.alone import fit_alone
+from medgraph.training.board import write_hyperparameters
 from medgraph.training.checkpoint import remove_checkpoints
 from medgraph.training.interrupts import Interrupts
 from medgraph.training.logging import quiet, write_csv
@@ -125,6 +127,7 @@ def pretrain_dual(config: ContrastConfig, console: Console | None = None) -> Con
         remove_checkpoints(folder / STAGE)
         results = ContrastResults(measure(load_dual_encoder(str(saved)), corpus, config))
         write_csv(folder / "metrics.jsonl", folder / "metrics.csv")
+        write_hyperparameters(folder, to_dict(config), results.figures)
         report = write_run_report(folder, config, results, [] if leaks.clean else [leaks.verdict()])
         results.save(finished)  # last: it marks the run as finished
         console.print(f"report: {report}", soft_wrap=True)

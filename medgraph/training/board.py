@@ -36,6 +36,8 @@ CHARTS = {
     },
     "Validation": {
         "accuracy": r"val/(\w+/)*(accuracy|knn|linear)$",
+        "zero-shot accuracy": r"val/zero_shot_\w+$",
+        "recall in retrieval": r"val/\w+_to_\w+_\d+$",
         "effective rank of the features": r"val/effective_rank$",
         "spread of the features": r"val/feature_sd$",
     },

@@ -44,6 +44,7 @@ def test_charts_come_with_what_is_logged(tmp_path):
         ("train/align/solver_gap", "Matching"), ("train/align/solver_seconds", "Speed"), ("train/lr", "Optimiser"),
         ("train/grad_norm", "Optimiser"), ("train/align/grad_norm/image", "Optimiser"), ("val/knn", "Validation"),
         ("train/images_per_sec", "Speed"), ("val/effective_rank", "Validation"), ("val/feature_sd", "Validation"),
+        ("val/zero_shot_label", "Validation"), ("val/image_to_text_5", "Validation"),
     ],
 )  # fmt: skip
 def test_every_tag_is_in_one_chart(tag, group):
@@ -54,7 +55,7 @@ def test_every_tag_is_in_one_chart(tag, group):
 
 def test_no_chart_is_drawn_without_its_tags():
     assert layout(["epoch"]) == {}
-    assert sum(map(len, CHARTS.values())) == 14
+    assert sum(map(len, CHARTS.values())) == 16
 
 
 def test_hyperparameters_stand_beside_results_with_their_intervals(tmp_path):
