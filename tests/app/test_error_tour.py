@@ -315,6 +315,7 @@ def test_a_full_disk(folder, medgraph, monkeypatch):
     assert err.endswith("; make room and run the same command again\n")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("folder")
 def test_ctrl_c_in_a_run_with_batches_of_one(medgraph, monkeypatch):
     from medgraph.training import run
