@@ -35,6 +35,7 @@ from medgraph.training.board import write_hyperparameters
 from medgraph.training.checkpoint import remove_checkpoints
 from medgraph.training.interrupts import Interrupts
 from medgraph.training.logging import quiet, write_csv
+from medgraph.training.ranks import uses_gpu
 from medgraph.training.rundir import claim, write_data_identity, write_identity
 
 STAGE = "contrast"
@@ -125,7 +126,8 @@ def pretrain_dual(config: ContrastConfig, console: Console | None = None) -> Con
             _train(config, corpus, folder, console, interrupts)
             console.print(f"{config.alignment.name}: {config.steps} steps in {time.perf_counter() - start:.0f} s")
         remove_checkpoints(folder / STAGE)
-        results = ContrastResults(measure(load_dual_encoder(str(saved)), corpus, config))
+        encoder = load_dual_encoder(str(saved)).to("cuda" if uses_gpu(config.trainer) else "cpu")
+        results = ContrastResults(measure(encoder, corpus, config))
         write_csv(folder / "metrics.jsonl", folder / "metrics.csv")
         write_hyperparameters(folder, to_dict(config), results.figures)
         report = write_run_report(folder, config, results, [] if leaks.clean else [leaks.verdict()])
