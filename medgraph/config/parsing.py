@@ -229,7 +229,7 @@ def _keys_by_choice(config: Any) -> dict[str, list[str]]:
     from medgraph.augment.registry import MIXES
 
     current = set(_leaves(dataclasses.asdict(config)))
-    kinds = [("data", name, cls) for name, cls in DATA.items()]
+    kinds: list[tuple[str, str, type[Any]]] = [("data", name, cls) for name, cls in DATA.items()]
     kinds += [("alignment", name, head_options(name)) for name in HEADS]
     kinds += [("mix", name, cls) for name, cls in MIXES.items()]
     keys: dict[str, list[str]] = {}
