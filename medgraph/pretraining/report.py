@@ -14,6 +14,7 @@ from medgraph.pretraining.options import PretrainConfig
 from medgraph.pretraining.results import FIGURES, PretrainResults
 from medgraph.report import plots
 from medgraph.report.page import Picture, picture, write_page
+from medgraph.report.provenance import provenance
 from medgraph.report.tables import RunTable, write_tables
 from medgraph.report.words import interval, p_value, percent, points, share
 from medgraph.training.logging import read_metrics
@@ -174,7 +175,7 @@ def _arm_curves(logs: dict[str, list[list[dict[str, Any]]]], title: str, key: st
 
 
 def write_sections(file: Path, title: str, kicker: str, facts: Sequence[str], sections: Sequence[Section]) -> Path:
-    """Write a page of sections."""
+    """Write a page of sections, with the configuration that lies beside it or below."""
     contents = [(section.anchor, section.title) for section in sections]
     values = {"kicker": kicker, "facts": facts, "contents": contents, "sections": sections}
-    return write_page(file, TEMPLATE, title, values)
+    return write_page(file, TEMPLATE, title, values, provenance(file.parent))

@@ -10,10 +10,8 @@ from matplotlib.patches import Rectangle
 
 from medgraph.evaluation.confidence import CalibrationResult
 from medgraph.report.confusion import Confusion
-from medgraph.report.look import BLUE, COLOURS, INK, MARKS, ORANGE, WIDTH, legend_below, new_figure, styled
+from medgraph.report.look import BLUE, COLOURS, INK, LINES, MARKS, ORANGE, WIDTH, legend_below, new_figure, styled
 from medgraph.report.words import split_name
-
-_LINES = ("-", "--", ":", "-.")
 
 
 @styled
@@ -59,7 +57,7 @@ def risk_over_coverage(entries: Sequence[CalibrationResult]) -> Figure:
     for i, entry in enumerate(entries):
         source = "" if entry.source == "options" else ", stated confidence"
         axes.plot(
-            100 * np.array(entry.coverage), 100 * np.array(entry.risk), _LINES[i % len(_LINES)],
+            100 * np.array(entry.coverage), 100 * np.array(entry.risk), linestyle=LINES[i % len(LINES)],
             color=COLOURS[i % len(COLOURS)], label=f"{split_name(entry.split)}{source}",
         )  # fmt: skip
     axes.set_xlim(0, 101)

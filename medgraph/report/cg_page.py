@@ -23,6 +23,7 @@ from medgraph.report.cg_sections import combination_section, element_section, ki
 from medgraph.report.cg_study import CgStudy, Sheet
 from medgraph.report.cg_words import fact_tables, headline, waiting, warnings
 from medgraph.report.page import write_page
+from medgraph.report.provenance import Provenance
 from medgraph.report.tables import write_tables
 
 
@@ -65,7 +66,7 @@ def write_cg_report(study: CgStudy) -> CgReport:
     for table in (sheet.table for sheet in sheets):
         write_tables(folder / "tables" / table.name, table.header, table.rows, table.caption)
     contents = [("verdict", "Verdict"), *((section.anchor, section.title) for section in sections),
-                ("reading", "How to read"), ("configuration", "Configuration")]  # fmt: skip
+                ("reading", "How to read")]  # fmt: skip
     page = write_page(
         folder / "report.html",
         "cg.html.j2",
@@ -76,8 +77,8 @@ def write_cg_report(study: CgStudy) -> CgReport:
             "contents": contents,
             "summary": summary,
             "sections": sections,
-            "fact_tables": fact_tables(study, summary["plan"]),
         },
+        Provenance(fact_tables(study, summary["plan"])),
     )
     return CgReport(page, summary, sheets[1] if rows else sheets[0])
 

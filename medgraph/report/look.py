@@ -21,6 +21,9 @@ COLOURS = (BLUE, ORANGE, GREEN, RED, SKY, PURPLE)
 MARKS = ("o", "s", "^", "D", "v", "P")
 """Shapes that go with `COLOURS`, for readers and printers without them."""
 
+LINES: tuple[Any, ...] = ("-", "--", "-.", ":", (0, (6, 1, 1, 1, 1, 1)), (0, (2, 1)))
+"""Dashes that go with `COLOURS`, where a line is drawn without marks."""
+
 INK, FAINT = "#123456", "#654321"
 """Stand-ins that `to_svg` replaces by the page's text colour and by its colour of faint lines; blue also follows the
 theme, being too dark for a dark page."""

@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 
 from medgraph.report import words
 from medgraph.report.look import to_svg
+from medgraph.report.provenance import Provenance
 
 _IN_NOTEBOOK = (
     "max-width: 34rem; margin: .5rem 0; color: var(--jp-content-font-color1, currentColor); "
@@ -40,7 +41,9 @@ def picture(figure: Figure, caption: str) -> Picture:
     return Picture(to_svg(figure, caption), caption)
 
 
-def write_page(path: Path, template: str, title: str, values: Mapping[str, Any]) -> Path:
+def write_page(
+    path: Path, template: str, title: str, values: Mapping[str, Any], provenance: Provenance | None = None
+) -> Path:
     """Render a template into one file.
 
     Args:
@@ -48,6 +51,7 @@ def write_page(path: Path, template: str, title: str, values: Mapping[str, Any])
         template: name of a packaged template.
         title: heading of the page.
         values: what the template needs besides.
+        provenance: shown at the end.
 
     Returns:
         The path.
@@ -71,7 +75,11 @@ def write_page(path: Path, template: str, title: str, values: Mapping[str, Any])
         "ratio": words.ratio,
     }
     page = environment.get_template(template).render(
-        title=title, version=_version(), written=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC", **values
+        title=title,
+        version=_version(),
+        written=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
+        provenance=provenance,
+        **values,
     )
     path.write_text(re.sub(r"(?<=\d) (?=%)|(?<=\bn) (?== )|(?<=\bn =) ", words.THIN, page), encoding="utf-8")
     return path

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -15,6 +16,7 @@ from medgraph.report.look import (
     COLOURS,
     FAINT,
     INK,
+    LINES,
     MARKS,
     ORANGE,
     SKY,
@@ -93,17 +95,18 @@ def table_dots(results: Results, table: str, title: str) -> Figure:
 
 @styled
 def training_curves(curves: Mapping[str, Curve], title: str, stages: Mapping[str, float]) -> Figure:
-    """Logged values over optimiser steps, one colour a series; long series also smoothed, stages marked."""
+    """Logged values over optimiser steps, one colour and dash a series; long series also smoothed, stages marked."""
     figure, axes = new_figure(2.6, title)
-    for (name, curve), colour in zip(curves.items(), _cycle(len(curves)), strict=True):
+    for (name, curve), (colour, line) in zip(curves.items(), _cycle(len(curves)), strict=True):
         steps, values = np.array(curve).T
         if len(values) < _SMOOTH_FROM:
-            axes.plot(steps, values, color=colour, label=name)
+            axes.plot(steps, values, color=colour, linestyle=line, label=name)
             continue
         axes.plot(steps, values, color=colour, linewidth=0.8, alpha=0.3)
         window = len(values) // 20
         smooth = np.convolve(values, np.ones(window) / window, mode="valid")
-        axes.plot(steps[window // 2 : window // 2 + len(smooth)], smooth, color=colour, label=name)
+        place = steps[window // 2 : window // 2 + len(smooth)]
+        axes.plot(place, smooth, color=colour, linestyle=line, label=name)
     for stage, step in stages.items():
         axes.axvline(step, color=FAINT, linewidth=0.8)
         axes.text(step, 1.01, f" {stage}", transform=axes.get_xaxis_transform(), fontsize=8, alpha=0.8)
@@ -165,12 +168,12 @@ def seed_strip(values: Mapping[str, Sequence[float]], title: str) -> Figure:
 def arm_curves(curves: Mapping[str, Sequence[Curve]], title: str) -> Figure:
     """Validation curves of the arms of a study: every seed faint, the mean over common steps strong."""
     figure, axes = new_figure(2.9, title)
-    for (arm, seeds), colour in zip(curves.items(), _cycle(len(curves)), strict=True):
+    for (arm, seeds), (colour, line) in zip(curves.items(), _cycle(len(curves)), strict=True):
         for curve in seeds:
             axes.plot(*np.array(curve).T, color=colour, linewidth=0.7, alpha=0.35)
         common = sorted(set.intersection(*({step for step, _ in curve} for curve in seeds)))
         means = [float(np.mean([dict(curve)[step] for curve in seeds])) for step in common]
-        axes.plot(common, means, color=colour, label=arm)
+        axes.plot(common, means, color=colour, linestyle=line, label=arm)
     axes.set_xlabel("optimiser step")
     axes.grid(axis="y")
     legend_below(axes)
@@ -203,5 +206,7 @@ def sweep(curves: Mapping[str, Mapping[float, Sequence[float]]], title: str, lab
     return figure
 
 
-def _cycle(count: int) -> list[str]:
-    return [COLOURS[i % len(COLOURS)] for i in range(count)]
+def _cycle(count: int) -> list[tuple[str, Any]]:
+    """Colours and dashes of so many lines; where colours come again, dashes are others."""
+    rounds = [(i, i // len(COLOURS)) for i in range(count)]
+    return [(COLOURS[i % len(COLOURS)], LINES[(i + turn) % len(LINES)]) for i, turn in rounds]

@@ -9,7 +9,6 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from medgraph.evaluation.plain import flat
 from medgraph.evaluation.plateau import CurvePoint, judge_plateau
 from medgraph.evaluation.results import Results
 from medgraph.evaluation.statistics import Interval, detectable_difference
@@ -22,9 +21,10 @@ from medgraph.report.answers import (
 )
 from medgraph.report.breakdown import run_tables, write_run_tables
 from medgraph.report.failures import PAGE, write_failures_page
-from medgraph.report.inputs import Metrics, Reference, RunFiles, read_references, read_run
+from medgraph.report.inputs import Reference, RunFiles, read_references, read_run
 from medgraph.report.matches import match_pictures
 from medgraph.report.page import Picture, picture, write_page
+from medgraph.report.provenance import provenance
 from medgraph.report.published import FIGURES, beside
 from medgraph.report.tables import RunTable
 from medgraph.report.words import control_name, duration, interval, percent, points, sample_size, split_name
@@ -83,7 +83,6 @@ def write_report(run_dir: str | Path, references: str | Path | None = None) -> P
         "training": "Training",
         "samples": "Images",
         "reading": "How to read",
-        "configuration": "Configuration",
     }
     return write_page(
         folder / "report.html",
@@ -112,16 +111,12 @@ def write_report(run_dir: str | Path, references: str | Path | None = None) -> P
             "confusions": confused,
             "wrong": wrong,
             "failures_page": PAGE,
-            "curves": [*_curves(files.metrics), *match_pictures(folder)],
+            "curves": [*_curves(files), *match_pictures(folder)],
             "plateau": _plateau(files),
             "samples": files.samples,
             "compute": files.compute,
-            "facts_tables": {
-                "Data": list(flat(files.data).items()),
-                "Environment": list(flat(files.environment).items()),
-            },
-            "config": files.config,
         },
+        provenance(folder),
     )
 
 
@@ -206,11 +201,13 @@ def _dots(results: Results | None, tables: Mapping[str, str]) -> list[Picture]:
     ]
 
 
-def _curves(metrics: Metrics) -> list[Picture]:
+def _curves(files: RunFiles) -> list[Picture]:
+    metrics, asked = files.metrics, files.data.get("validation")
     names = list(metrics.curves)
     groups = {
         "Training loss": [n for n in names if n.endswith("/loss") or n in ("train/lm", "train/align")],
         "Alignment": [n for n in names if n.rpartition("/")[0] == "train/align" and not n.endswith("_seconds")],
+        "Gradient norm": [n for n in names if n == "train/grad_norm"],
         "Gradient norm of the alignment loss": [n for n in names if "/grad_norm/" in n],
         "Seconds a step in the matching solver": [n for n in names if n.endswith("solver_seconds")],
         "Validation accuracy": [n for n in names if n.startswith("val/") and n.endswith("accuracy")],
@@ -221,7 +218,8 @@ def _curves(metrics: Metrics) -> list[Picture]:
         if members:
             curves = {name.removeprefix("train/"): metrics.curves[name] for name in members}
             figure = plots.training_curves(curves, title, metrics.stages)
-            pictures.append(picture(figure, f"{title} over optimiser steps of all stages."))
+            n = f" (n = {asked:,} questions)" if asked and title.startswith("Validation") else ""
+            pictures.append(picture(figure, f"{title}{n} over optimiser steps of all stages."))
     return pictures
 
 

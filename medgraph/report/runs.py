@@ -76,10 +76,11 @@ def find_runs(folder: Path) -> list[RunSummary]:
     """
     if not folder.is_dir():
         raise FileNotFoundError(2, "no such folder", str(folder))
-    return sorted(map(read_run_summary, _folders(folder)), key=lambda run: run.written, reverse=True)
+    return sorted(map(read_run_summary, run_folders(folder)), key=lambda run: run.written, reverse=True)
 
 
-def _folders(root: Path) -> Iterator[Path]:
+def run_folders(root: Path) -> Iterator[Path]:
+    """Folders that a run has begun to write, and none inside them."""
     for place, folders, files in os.walk(root):
         if any(mark in files for mark in _MARKS):
             folders.clear()

@@ -14,6 +14,7 @@ from medgraph.evaluation.statistics import Interval
 from medgraph.evaluation.study import ArmResult, Study, StudyRun, compare_arms
 from medgraph.report import plots
 from medgraph.report.page import Picture, picture, write_page
+from medgraph.report.provenance import provenance
 from medgraph.report.tables import write_tables
 from medgraph.report.words import duration, interval, p_value, percent, points, split_name
 
@@ -70,6 +71,7 @@ def write_study_report(
             "forests": [*difference_forests(study), *seed_strips(study)],
             "curves": _curves(runs),
         },
+        provenance(folder),
     )
 
 

@@ -13,11 +13,13 @@ pytestmark = [pytest.mark.slow, pytest.mark.skipif(BROWSER is None, reason="need
 
 
 def seen(page, script: str) -> str:
-    """Text that a script leaves in the title of a page."""
+    """Text that a script leaves in the title of a page, which must have nothing to say to the console."""
     copy = page.with_name("copy.html")
     copy.write_text(page.read_text().replace("</body>", f"<script>document.title = {script}</script></body>"))
-    command = [BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom", f"file://{copy}"]
-    dom = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
+    command = [BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", "--v=0", "--dump-dom"]
+    done = subprocess.run([*command, f"file://{copy}"], capture_output=True, text=True, timeout=300, check=True)
+    assert [line for line in done.stderr.splitlines() if ":CONSOLE" in line] == [], "messages of the console"
+    dom = done.stdout
     return dom[dom.index("<title>") + len("<title>") : dom.index("</title>")]
 
 
@@ -52,3 +54,26 @@ def test_a_filter_hides_the_other_cards(page):
       return [right, cards.length > 0, said.startsWith(`${cards.length} of `)].join(" ");
     })()"""
     assert seen(page.with_name("failures.html"), script) == "true true true"
+
+
+def test_a_key_sorts_what_has_the_focus_and_the_focus_is_seen(page):
+    script = """(() => {
+      const button = document.querySelector("table.sortable th button"), head = button.closest("th");
+      button.focus({focusVisible: true});
+      const focused = document.activeElement === button && getComputedStyle(button).outlineStyle;
+      const reached = button.tabIndex;
+      button.click();  // what Enter and the space bar do to a button
+      return [focused, reached, head.ariaSort, document.querySelector(".skip").hash].join(" ");
+    })()"""
+    assert seen(page, script) == "solid 0 ascending #main"
+
+
+def test_nothing_is_wider_than_a_phone(page):
+    script = """(() => {
+      const frame = document.createElement("iframe");
+      frame.style.width = "390px";
+      frame.srcdoc = document.documentElement.outerHTML.replace(/<script[^]*?<\\/script>/g, "");
+      document.body.append(frame);
+      return new Promise((done) => frame.onload = () => done(frame.contentDocument.documentElement.scrollWidth));
+    })().then((width) => document.title = `width ${width}`)"""
+    assert seen(page, script) == "width 390"
