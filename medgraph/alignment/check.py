@@ -109,7 +109,7 @@ def _finite(head: AlignmentHead, batches: Batches) -> str:
     for name, nodes in {"6 samples": batches(), "1 sample": batches(1), "equal nodes": equal}.items():
         loss = head(nodes).loss
         if loss.shape != () or loss.dtype != torch.float32 or not torch.isfinite(loss):
-            return f"{name} give {loss.detach()!r}"
+            return f"{name}: {loss.detach()!r}"
     return ""
 
 

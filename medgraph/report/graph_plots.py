@@ -21,7 +21,7 @@ Edges = set[tuple[int, int]]
 
 
 def principal_plane(nodes: ArrayLike) -> Floats:
-    """Places of nodes in the plane of their two largest principal components, each scaled to [-1, 1].
+    """Places of nodes in the plane of their two largest principal components, each stretched to fill [-1, 1].
 
     Args:
         nodes: (B, D), B at least 2.
@@ -33,7 +33,8 @@ def principal_plane(nodes: ArrayLike) -> Floats:
     centred = centred - centred.mean(0)
     left, scale, _ = np.linalg.svd(centred, full_matrices=False)
     places: Floats = (left * scale)[:, :2]
-    return places / np.maximum(np.abs(places).max(0), 1e-12)
+    low, high = places.min(0), places.max(0)
+    return (2 * places - low - high) / np.maximum(high - low, 1e-12)
 
 
 @styled
