@@ -14,10 +14,10 @@ from torch import Tensor
 
 FOLDER = Path(__file__).parents[1] / "concepts"
 STYLE = """
-.drawing { color: #24292f; --blue: #0072b2; max-width: 100%; height: auto; font: 13px sans-serif }
+.drawing { color: #24292f; --blue: #0072b2; max-width: 100%; height: auto; font: 15px sans-serif }
 @media (prefers-color-scheme: dark) { .drawing { color: #e0e0e0; --blue: #56b4e9 } }
 .drawing text { fill: currentColor; text-anchor: middle }
-.drawing .small { font-size: 11px }
+.drawing .small { font-size: 13px }
 .drawing .line { stroke: currentColor; stroke-opacity: .45; fill: none }
 .drawing .strong { stroke-width: 2 }
 .drawing .blue { --c: var(--blue) } .drawing .orange { --c: #d55e00 } .drawing .green { --c: #009e73 }

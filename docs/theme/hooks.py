@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from latex2mathml.converter import convert
+from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).parents[2]
@@ -38,15 +39,22 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
 
 
 def on_page_content(content: str, **_: Any) -> str:
-    """Write formulas as MathML, which browsers show without a script, drawings in the page's colours, names as links."""
+    """Show formulas as MathML, which needs no script, drawings in the page's colours, and names as links."""
     content = FORMULA.sub(lambda found: mathml(found[2], found[1] == "div"), content)
     content = NAME.sub(r'<autoref identifier="\1" optional><code>\1</code></autoref>', content)
     return DRAWING.sub(lambda found: inline(found[2], found[1]), content)
 
 
 def mathml(tex: str, block: bool) -> str:
-    """A formula; blocks scroll where the page is narrow."""
-    formula = convert(html.unescape(tex).strip(), display="block" if block else "inline")
+    """A formula; blocks scroll where the page is narrow.
+
+    Raises:
+        PluginError: for a command that the converter does not know.
+    """
+    tex = html.unescape(tex).strip().replace(r"\arg", r"\mathrm{arg}\,")
+    formula = convert(tex, display="block" if block else "inline")
+    if "\\" in formula:
+        raise PluginError(f"a formula with unknown commands: {tex}")
     return f'<div class="formula">{formula}</div>' if block else formula
 
 

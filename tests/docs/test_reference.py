@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -40,19 +41,34 @@ def public(node: Documented, name: str) -> Iterator[tuple[str, Documented]]:
                 yield f"{name}.{child.name}", child
 
 
-def test_the_public_api_is_documented():
-    found = [
-        (name, ast.get_docstring(node) is not None)
+@pytest.fixture(scope="module")
+def api() -> dict[str, str | None]:
+    """Docstrings of everything public, by name."""
+    return {
+        name: ast.get_docstring(node)
         for package in ("medgraph", "lightning_app")
         for file in sorted((ROOT / package).rglob("*.py"))
         for name, node in public(
             ast.parse(file.read_text(encoding="utf-8")), ".".join(file.relative_to(ROOT).with_suffix("").parts)
         )
-    ]
-    missing = [name for name, documented in found if not documented]
-    share = 1 - len(missing) / len(found)
-    assert len(found) > 1500
-    assert share >= REQUIRED, f"{share:.1%} of {len(found)} have a docstring; without: {', '.join(missing)}"
+    }
+
+
+def test_the_public_api_is_documented(api):
+    missing = [name for name, text in api.items() if text is None]
+    share = 1 - len(missing) / len(api)
+    assert len(api) > 1500
+    assert share >= REQUIRED, f"{share:.1%} of {len(api)} have a docstring; without: {', '.join(missing)}"
+
+
+def test_every_formula_can_be_shown(api, pages):
+    to_markdown, mathml = load("docstrings").to_markdown, load("hooks").mathml
+    texts = [*(to_markdown(text) for text in api.values() if text), *(page.text for page in pages.values())]
+    plain = [re.sub(r"```.*?```|`[^`\n]*`", "", text, flags=re.DOTALL) for text in texts]
+    formulas = {found.strip("$") for text in plain for found in re.findall(r"\$\$[^$]+\$\$|\$[^$\n]+\$", text)}
+    assert len(formulas) > 50
+    for formula in formulas:
+        mathml(formula, block=True)
 
 
 def test_docstrings_become_markdown():
