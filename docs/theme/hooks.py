@@ -30,12 +30,13 @@ def on_files(files: Files, config: Any) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
-    """Frame the start page with the README: its head first, the rest behind."""
+    """Frame the start page with the README, its head first, without its links to what is not on the site."""
     if page.file.src_uri != "index.md":
         return markdown
-    head, heading, rest = (ROOT / "README.md").read_text(encoding="utf-8").partition("\n## ")
-    readme = f"{head}\n\n{markdown}{heading}{rest}"
-    return re.sub(r"\[([^]]*)\]\(notebooks/[^)]*\)", r"\1", readme.replace("](docs/", "]("))
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    readme = re.sub(r"(?<!!)\[([^]]*)\]\((?!docs/|https?:|#)[^)]*\)", r"\1", readme).replace("](docs/", "](")
+    head, heading, rest = readme.partition("\n## ")
+    return f"{head}\n\n{markdown}{heading}{rest}"
 
 
 def on_page_content(content: str, **_: Any) -> str:

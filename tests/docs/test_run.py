@@ -13,15 +13,15 @@ from typer.testing import CliRunner
 from lightning_app.commands import app
 
 ROOT = Path(__file__).parents[2]
-READERS = re.compile(r"\b(PATH|FILE|RUN|NAME|HOST)\b|/data/|/models/|\.png|my_heads|studies/mine")
+READERS = re.compile(r"\b(PATH|FILE|RUN|NAME|HOST)\b|/data/|/models/|my_heads|studies/mine")
 """What only the reader has."""
 LONG = re.compile(r"cg run|cg report|data_efficiency|llava-med-7b")
 SHRINK = (
     "data.num_train=80", "data.num_task=8", "data.num_val=2", "data.num_test=4", "data.num_ood=4",
 )  # fmt: skip
 FEW_STEPS = (
-    "stage1.steps=1", "stage2.steps=1", "stage3.steps=1", "stage1.batch_size=4", "stage2.batch_size=4",
-    "stage3.batch_size=4", "eval.limit=4", "eval.controls=false", "eval.likelihood=false", "trainer.accelerator=cpu",
+    "stage1.steps=0", "stage2.steps=1", "stage3.steps=0", "stage2.batch_size=4", "eval.limit=4",
+    "eval.controls=false", "eval.likelihood=false", "trainer.accelerator=cpu",
 )  # fmt: skip
 
 
@@ -63,7 +63,7 @@ def test_a_tutorial_runs_from_top_to_bottom(name, pages, place):
             ):
                 run(command)
                 done.append(command)
-    assert len(done) > 1
+    assert done
 
 
 @pytest.mark.slow
