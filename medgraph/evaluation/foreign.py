@@ -131,7 +131,8 @@ def _join(path: Path, lines: Sequence[tuple[int, Any]], truth_path: Path, allow_
     if repeated:
         return _join_by_position(path, lines, truths, order, truth_path, notes)
     if unknown := [key for key in order if key not in {t.id for t in truths}]:
-        raise ValueError(f"{path}: {len(unknown)} ids are not in {truth_path}: {_some(unknown)}")
+        raise ValueError(f"{path}: {len(unknown)} ids are not in {truth_path}: {_some(unknown)}; remove them, "
+                         "or name the file that has them with --gt")  # fmt: skip
     if absent := [t.id for t in truths if t.id not in said]:
         if not allow_missing:
             raise ValueError(

@@ -137,8 +137,9 @@ class StageModule(L.LightningModule):
         bad = next((name for name, value in terms.items() if not torch.isfinite(value).all()), None)
         found = [(name, ids) for name, ids in gather((bad, batch.ids)) if name is not None]
         name = found[0][0] if found else "loss"
+        records = ", ".join(record for _, images in found for image in images for record in image)
         return (
-            f"step {self.global_step}: train/{name} is not finite for records {[i for _, ids in found for i in ids]}; "
+            f"step {self.global_step}: train/{name} is not finite for records {records}; "
             "lower the learning rate or use trainer.precision=32-true. The last checkpoint is kept."
         )
 

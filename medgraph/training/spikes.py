@@ -113,7 +113,7 @@ def gradient_norm(parameters: Iterable[nn.Parameter], sharded: bool) -> Tensor:
 
 
 def _message(step: int, name: str, found: str, ids: Sequence[Sequence[str]], option: str) -> str:
-    records = [image for images in gather(ids) for image in images]
+    records = ", ".join(record for images in gather(ids) for image in images for record in image)
     term = name if name == NORM else f"train/{name}"
     return (
         f"step {step}: the {term} {found} for records {records}. The last checkpoint is from before: look at the "

@@ -37,7 +37,7 @@ def calm(guard, take_step, steps=ENOUGH):
         (
             [1.0, 201.0],
             1.0,
-            r"step 7: the train/lm is 201, after a median of 2 over 16 steps, .*'record-0'.*'record-1'",
+            r"step 7: the train/lm is 201, after a median of 2 over 16 steps, .*for records record-0, record-1",
         ),
         ([1.0], 200.0, r"step 7: the gradient norm is 283, after a median of 1\.41 over 16 steps"),
         ([1.0], float("inf"), r"step 7: the gradient norm is not finite for records .*trainer\.precision=32-true"),
