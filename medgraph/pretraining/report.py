@@ -132,9 +132,10 @@ def overview_table(comparisons: Sequence[Comparison]) -> RunTable:
         over_seeds = paired_over_seeds([0.0] * len(values), values)
         return f"{percent(over_seeds.mean)} ({interval(over_seeds)})"
 
-    rows = [(each.title, *(cell(row.values) for row in each.rows)) for each in comparisons]
+    arms = zip(*(each.rows for each in comparisons), strict=True)
+    rows = [(figures[0].arm, *(cell(row.values) for row in figures)) for figures in arms]
     caption = "Test split, %: means over seeds with 95 % t intervals, of each arm alone; paired differences say more."
-    return RunTable("overview", "Overview", ("", *(row.arm for row in comparisons[0].rows)), rows, caption)
+    return RunTable("overview", "Overview", ("arm", *(each.title for each in comparisons)), rows, caption)
 
 
 def _compared(comparison: Comparison) -> Section:

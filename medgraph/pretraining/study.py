@@ -115,7 +115,7 @@ def _config(study: PretrainStudy, arm: str, seed: int, overrides: Sequence[str],
 def _terminal(texts: RunTable) -> Table:
     table = Table(title=texts.title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for place, name in enumerate(texts.header):
-        table.add_column(name, justify="right" if place else "left", no_wrap=True)
+        table.add_column(name, justify="right" if place else "left", no_wrap=not place, overflow="fold")
     for row in texts.rows:
         table.add_row(*row)
     return table
