@@ -138,17 +138,17 @@ def test_sixteen_shots_teach_dude_what_words_do_not_tell_and_nothing_runs_twice(
     main = runpy.run_path(str(FILE))["main"]
     arguments = [
         "arms=zero_shot", "seeds=2", "shots=[16]", "pretrain_steps=100", "budget.steps=40", "views=1",
-        "data.num_train=400", "data.num_ood=500", "data.num_findings=4", f"run.root={tmp_path}",
+        "data.num_train=400", "data.num_ood=800", "data.num_findings=4", f"run.root={tmp_path}",
         "trainer.accelerator=cpu",
     ]  # fmt: skip
     results = main(arguments)
     (effect,) = results.compare(results.mean_accuracy).values()
     assert effect.control == "zero_shot"
     assert effect.low > 0
-    assert "tiny CLIP: 100 steps" in capsys.readouterr().out
+    assert "seed 1: 4 fits" in capsys.readouterr().out
     (page,) = tmp_path.glob("dude/*/report.html")
     assert "From base to new classes" in page.read_text()
     (page.parent / "base_to_new.csv").unlink()
     assert main(arguments) == results
     assert (page.parent / "base_to_new.csv").exists()
-    assert "all_classes" not in capsys.readouterr().out
+    assert "fits in" not in capsys.readouterr().out
