@@ -1,18 +1,28 @@
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+BENCHMARKS = str(Path(__file__).parents[1] / "benchmarks")
+
 
 @pytest.fixture
-def gpu():
+def gpu(monkeypatch):
     """benchmarks/gpu.py."""
-    sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
+    monkeypatch.syspath_prepend(BENCHMARKS)
     import gpu
 
     return gpu
+
+
+@pytest.fixture
+def pretraining(monkeypatch):
+    """benchmarks/pretraining.py."""
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    import pretraining
+
+    return pretraining
 
 
 @pytest.mark.slow
@@ -38,3 +48,12 @@ def test_the_operations_of_a_step_are_those_that_torch_counts(gpu):
     products = sum(n for op, n in counter.get_flop_counts()["Global"].items() if "attention" not in str(op))
     attention = 6 * size.llm["num_hidden_layers"] * size.llm["hidden_size"] * batch.lm.layout.lengths.square().sum()
     assert products == pytest.approx(gpu.model_flops(vlm, batch) - attention.item(), rel=0.1)
+
+
+@pytest.mark.slow
+def test_the_matching_part_sends_the_gradients_of_a_step_to_the_loss(pretraining):
+    config = pretraining.PretrainConfig(batch_size=16, hidden=16, projection=8)
+    row = pretraining.measure(config, rounds=1)
+    assert row.what == "tiny tower, 16 cells, B = 16 in graphs of 16"
+    assert row.figures["share"] == pytest.approx(row.figures["ms_matching"] / row.figures["ms_step"])
+    assert [bar.limit for bar in row.bars] == [0.15]

@@ -5,34 +5,33 @@ Letters: P pairs of graphs, B nodes (images) of a graph, M cells of a feature ma
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 
-def cell_positions(boxes: Tensor, flips: Tensor, grid: int) -> Tensor:
-    """Find where the cells of crops lie in the images that were cropped.
+def oriented_boxes(boxes: Tensor, flips: Tensor) -> Tensor:
+    """Find where the first and the last cell of feature maps lie in the images that were cropped.
 
     Args:
         boxes: (…, 4) float, left, top, right and bottom of the crops in [0, 1] of their images.
         flips: (…) bool, whether a crop was mirrored.
-        grid: R.
 
     Returns:
-        (…, R², 2) float, x and y of the centres of the cells, row by row.
+        (…, 4) float, the boxes with left and right exchanged where mirrored: x and y where the first cell begins, and
+        where the last one ends.
 
     Example:
-        >>> cell_positions(torch.tensor([0.0, 0.0, 0.5, 1.0]), torch.tensor(True), 2).tolist()
-        [[0.375, 0.25], [0.125, 0.25], [0.375, 0.75], [0.125, 0.75]]
+        >>> oriented_boxes(torch.tensor([0.0, 0.25, 0.5, 1.0]), torch.tensor(True)).tolist()
+        [0.5, 0.25, 0.0, 1.0]
     """
-    steps = (torch.arange(grid, device=boxes.device, dtype=boxes.dtype) + 0.5) / grid
-    left, top, right, bottom = boxes.unsqueeze(-1).unbind(-2)
-    x, y = left + (right - left) * steps, top + (bottom - top) * steps  # (…, R)
-    x = torch.where(flips.unsqueeze(-1), x.flip(-1), x)
-    shape = (*x.shape, grid)
-    return torch.stack([x.unsqueeze(-2).expand(shape), y.unsqueeze(-1).expand(shape)], -1).flatten(-3, -2)
+    return torch.where(flips.unsqueeze(-1), boxes[..., [2, 1, 0, 3]], boxes)
 
 
-def local_affinity(left: Tensor, right: Tensor, left_positions: Tensor, right_positions: Tensor, best: int) -> Tensor:
+def local_affinity(left: Tensor, left_boxes: Tensor, right: Tensor, right_boxes: Tensor, best: int) -> Tensor:
     r"""Compare the feature maps of every two images of a pair of graphs.
 
     Every cell p of one map has a partner by position, the cell m(p) of the other that is nearest in coordinates of the
@@ -43,29 +42,84 @@ def local_affinity(left: Tensor, right: Tensor, left_positions: Tensor, right_po
     The mean takes the ``best`` pairs, the nearest and the most similar ones (VICRegL, arXiv:2210.01571). The result is
     the mean of both directions, so it stays in [-1, 1]; LVM-Med (arXiv:2306.11925) adds up what is averaged here.
 
+    A matching sends a gradient to few of the B² pairs of images. Backward compares these once more and no others.
+
     Args:
         left: (P, B, M, D) float, L2-normalised cells.
+        left_boxes: (P, B, 4) float, see `oriented_boxes`.
         right: (P, B, M, D) float, L2-normalised.
-        left_positions: (P, B, M, 2) float, see `cell_positions`.
-        right_positions: (P, B, M, 2) float.
+        right_boxes: (P, B, 4) float.
         best: pairs that count, at least 1; more than M take all.
 
     Returns:
-        (P, B, B) float in [-1, 1].
+        (P, B, B) float in [-1, 1], differentiable once.
     """
-    similarity = torch.einsum("pimd,pand->piamn", left, right)
-    distance = torch.cdist(
-        left_positions.unsqueeze(2), right_positions.unsqueeze(1), compute_mode="donot_use_mm_for_euclid_dist"
-    )
-    there, back = _one_way(similarity, distance, best), _one_way(similarity.mT, distance.mT, best)
-    return (there + back) / 2
+    table: Tensor = _LocalAffinity.apply(left, left_boxes, right, right_boxes, best)
+    return table
 
 
-def _one_way(similarity: Tensor, distance: Tensor, best: int) -> Tensor:
-    """lo(i, a) from tables (P, B, B, M, M) of cosines and of distances between cells."""
-    best = min(best, similarity.shape[-1])
-    apart, nearest = distance.min(-1)
+class _LocalAffinity(torch.autograd.Function):
+    """See `local_affinity`."""
+
+    @staticmethod
+    def forward(ctx: Any, left: Tensor, left_boxes: Tensor, right: Tensor, right_boxes: Tensor, best: int) -> Tensor:
+        """Compare all pairs of images."""
+        ctx.save_for_backward(left, left_boxes, right, right_boxes)
+        ctx.best = best
+        num_pairs, num_nodes, num_cells, _ = left.shape
+        # Cells before nodes, so that maxima over cells run along rows of memory.
+        first, second = (cells.transpose(1, 2).flatten(1, 2) for cells in (left, right))  # (P, M·B, D)
+        table = (first @ second.mT).view(num_pairs, num_cells, num_nodes, num_cells, num_nodes)
+        return _compare(table.permute(0, 2, 4, 1, 3), left_boxes.unsqueeze(2), right_boxes.unsqueeze(1), best)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        """Compare the pairs of images with a gradient again, this time differentiably."""
+        left, left_boxes, right, right_boxes = ctx.saved_tensors
+        num_nodes = left.shape[1]
+        found = gradients[0].flatten().nonzero().squeeze(-1)
+        i = found // num_nodes
+        a = i // num_nodes * num_nodes + found % num_nodes
+        with torch.enable_grad():
+            first, second = (
+                cells.flatten(0, 1).index_select(0, which).requires_grad_() for cells, which in ((left, i), (right, a))
+            )
+            boxes = left_boxes.flatten(0, 1)[i], right_boxes.flatten(0, 1)[a]
+            compared = _compare(first @ second.mT, *boxes, ctx.best)
+        wanted = torch.autograd.grad(compared, (first, second), gradients[0].flatten()[found])
+        to_left, to_right = (
+            torch.zeros_like(cells).flatten(0, 1).index_add_(0, which, gradient).view_as(cells)
+            for cells, which, gradient in zip((left, right), (i, a), wanted, strict=True)
+        )
+        return to_left, None, to_right, None, None
+
+
+def _compare(similarity: Tensor, left_boxes: Tensor, right_boxes: Tensor, best: int) -> Tensor:
+    """Compute lo by the cosines (…, M, M) of the cells of two maps with boxes (…, 4): (…)."""
+    there = _one_way(similarity, left_boxes, right_boxes, best)
+    return (there + _one_way(similarity.mT, right_boxes, left_boxes, best)) / 2
+
+
+def _one_way(similarity: Tensor, boxes: Tensor, others: Tensor, best: int) -> Tensor:
+    """Compute lo of the maps in the rows of (…, M, M) cosines to those in the columns: (…)."""
+    num_cells = similarity.shape[-1]
+    grid = math.isqrt(num_cells)
+    start, end, other_start, other_end = (
+        corner.unsqueeze(-1) for box in (boxes, others) for corner in box.split(2, dim=-1)
+    )  # (…, 2, 1)
+    # Both maps are grids, so that the nearest column and the nearest row are found apart.
+    steps = (torch.arange(grid, device=boxes.device, dtype=boxes.dtype) + 0.5) / grid
+    side = (other_end - other_start) / grid
+    centres = start + (end - start) * steps - other_start  # (…, 2, R)
+    place = (centres / side).floor_().clamp_(0, grid - 1)
+    column, row = place.unbind(-2)
+    nearest = ((row * grid).unsqueeze(-1) + column.unsqueeze(-2)).flatten(-2).long()  # (…, M)
     by_position = similarity.gather(-1, nearest.unsqueeze(-1)).squeeze(-1)
-    by_position = by_position.gather(-1, apart.topk(best, largest=False).indices)
-    by_feature = similarity.amax(-1).topk(best).values
+    by_feature = similarity.amax(-1)
+    if best < num_cells:
+        x_gap, y_gap = (centres - side * (place + 0.5)).square().unbind(-2)
+        distance = (y_gap.unsqueeze(-1) + x_gap.unsqueeze(-2)).flatten(-2)
+        by_position = by_position.gather(-1, distance.topk(best, largest=False, sorted=False).indices)
+        by_feature = by_feature.topk(best, sorted=False).values
     return (by_position.mean(-1) + by_feature.mean(-1)) / 2

@@ -16,10 +16,9 @@ from medgraph.alignment.clock import time_solves
 from medgraph.alignment.diagnostics import cosine_terms
 from medgraph.alignment.gnn import GraphEncoder
 from medgraph.alignment.graph import knn
-from medgraph.alignment.losses import same_content
 from medgraph.alignment.matching import CosineEdgeCosts, MatchingProblem
 from medgraph.alignment.matching_loss import MatchingLoss
-from medgraph.pretraining.affinities import cell_positions, local_affinity
+from medgraph.pretraining.affinities import local_affinity, oriented_boxes
 from medgraph.pretraining.losses import EncodedViews, ViewLoss, view_pairs
 from medgraph.pretraining.options import MatchingOptions
 
@@ -72,33 +71,35 @@ class GraphMatching(ViewLoss):
         neighbors = knn(nodes, options.k)
         encoded = nodes if self.graph_encoder is None else self.graph_encoder(nodes, neighbors)
         unit = F.normalize(encoded, dim=-1)
-        cosines = unit[left] @ unit[right].mT
+        cosines = unit.index_select(0, left) @ unit.index_select(0, right).mT
         affinity = cosines
         if options.alpha < 1:
-            cells, positions = self.cells(views)
-            local = local_affinity(cells[left], cells[right], positions[left], positions[right], options.local_pairs)
-            affinity = options.alpha * cosines + (1 - options.alpha) * local
+            cells, boxes = self.cells(views)
+            first, second = ((cells.index_select(0, side), boxes[side]) for side in (left, right))
+            local = local_affinity(*first, *second, options.local_pairs)
+            affinity = torch.lerp(local, cosines, options.alpha)
         edges = None
         if options.edge_weight:
             weight = options.edge_weight / options.temperature
-            edges = CosineEdgeCosts(neighbors[left], neighbors[right], encoded[left], encoded[right], weight)
+            sides = (encoded.index_select(0, side) for side in (left, right))
+            edges = CosineEdgeCosts(neighbors[left], neighbors[right], *sides, weight)
         return MatchingProblem(-affinity / options.temperature, edges), cosines
 
     def cells(self, views: EncodedViews) -> tuple[Tensor, Tensor]:
-        """Unit features (V·G, n, M', D) of at most ``local_grid``² cells, and their positions (V·G, n, M', 2)."""
+        """Unit features (V·G, n, M', D) of at most ``local_grid``² cells, and oriented boxes (V·G, n, 4)."""
         maps = self._cut(views.maps)
         side = math.isqrt(maps.shape[-2])
         grid = min(side, self.options.local_grid)
         if grid < side:
             square = maps.flatten(0, 1).mT.unflatten(-1, (side, side))
             maps = F.adaptive_avg_pool2d(square, grid).flatten(2).mT.unflatten(0, maps.shape[:2])
-        positions = cell_positions(views.boxes.float(), views.flips, grid)
-        return F.normalize(maps, dim=-1), self._cut(positions)
+        lengths = torch.linalg.vecdot(maps, maps).unsqueeze(-1)
+        return maps * lengths.clamp(min=1e-24).rsqrt(), self._cut(oriented_boxes(views.boxes, views.flips))
 
     def positives(self, image_ids: Tensor, num_pairs: int) -> Tensor:
         """(P, n, n) bool: the same image in both views; a batch may have it twice."""
         graphs = image_ids.view(-1, self.options.graph_size)
-        return torch.stack([same_content(len(ids), ids, device=ids.device) for ids in graphs]).repeat(num_pairs, 1, 1)
+        return (graphs.unsqueeze(1) == graphs.unsqueeze(2)).repeat(num_pairs, 1, 1)
 
     def _cut(self, values: Tensor) -> Tensor:
         """(V, B, …) → (V·G, n, …) float32: graphs of consecutive images."""
