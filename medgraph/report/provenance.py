@@ -45,12 +45,17 @@ def provenance(folder: Path) -> Provenance | None:
     where = "" if first == folder else f", {first.relative_to(folder)}"
     tables = {
         "Differs between the runs": [(key, _listed(row)) for key, row in differing(configs, _PLACES).items()],
-        f"Data{where}": list(read_flat(first / "data.json", []).items()),
-        f"Environment{where}": list(read_flat(first / "environment.json", []).items()),
+        f"Data{where}": _rows(first / "data.json"),
+        f"Environment{where}": _rows(first / "environment.json"),
     }
     file = first / "config.yaml"
     text = file.read_text(encoding="utf-8", errors="replace") if file.is_file() else ""
     return Provenance(tables, text, f"config.yaml{where}")
+
+
+def _rows(file: Path) -> list[tuple[str, Any]]:
+    values = read_flat(file, [])
+    return [(key, ", ".join(map(str, each)) or "–" if isinstance(each, list) else each) for key, each in values.items()]
 
 
 def _listed(values: Sequence[Any]) -> str:
