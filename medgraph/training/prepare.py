@@ -126,7 +126,8 @@ def prepare(config: ExperimentConfig, alignment: AlignmentHead | None, corpus: C
         "records": {name: len(records) for name, records in corpus.splits.items()},
         "tests": Corpus({name: corpus.splits.get(name, ()) for name in TESTS}, corpus.load_image).fingerprint(),
         "validation": len(stages["stage2"].data.validation),
-        "notes": {**corpus.notes, **leaks.notes(), **dict.fromkeys(remarks, 1)},
+        "notes": {**corpus.notes, **leaks.notes()},
+        "remarks": remarks,
         "leaks": leaks.verdict(),
     }
     longest = answer_tokens(corpus, config.eval.splits, tokens, config.eval.max_new_tokens)
