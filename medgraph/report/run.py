@@ -150,6 +150,7 @@ def _warnings(files: RunFiles) -> list[str]:
     warnings = [f"{sentence}." for sentence in files.missing]
     if (leaks := str(files.data.get("leaks", ""))).startswith("LEAK"):
         warnings.append(leaks)
+    warnings += [f"{remark}." for remark in files.data.get("remarks", ())]
     if forced := files.environment.get("forced"):
         warnings.append(f"This run was continued by force after changes: {'; '.join(map(str, forced))}.")
     if files.results:
