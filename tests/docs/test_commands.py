@@ -9,8 +9,8 @@ import shlex
 import sys
 from functools import cache
 from pathlib import Path
+from typing import Any
 
-import click
 import pytest
 import typer
 
@@ -47,9 +47,9 @@ def check_experiment(file: str, overrides: list[str], tmp: Path) -> None:
     elif "plan" in content:
         plan = content["plan"]()
         options, rest = split_options(overrides, NUMBERS, SWITCHES)
-        arms = getattr(plan, "arms", {})
-        known = list(arms) if isinstance(arms, dict) else [each.name for each in (*arms, *plan.families)]
-        assert set(options.get("arms", ())) <= {*known, *getattr(getattr(plan, "base", None), "methods", ())}, overrides
+        if arms := getattr(plan, "arms", ()):
+            known = arms if isinstance(arms, dict) else [each.name for each in (*arms, *plan.families)]
+            assert set(options.get("arms", ())) <= set(known), f"arms={options['arms']}: known: {', '.join(known)}"
         check_config(plan.base if hasattr(plan, "base") else plan.arms[0].config(()), rest)
     else:
         check_flags(ROOT / file, overrides)
@@ -83,30 +83,28 @@ def check_flags(script: Path, arguments: list[str]) -> None:
 
 
 @cache
-def program() -> click.Command:
+def program() -> Any:
     """`medgraph`."""
     return typer.main.get_command(app)
 
 
 def check_medgraph(arguments: list[str], tmp: Path) -> None:
     """The command exists and takes these options and arguments."""
-    command = program()
-    context = click.Context(command, info_name="medgraph")
-    rest = arguments
-    while isinstance(command, click.Group):
-        assert rest, f"{command.name} needs a command"
-        found = command.get_command(context, rest[0])
-        assert found is not None, f"no command {rest[0]}"
-        command, rest = found, rest[1:]
-    if "--help" in rest:
-        return
-    name = command.name
-    values = command.make_context(name, [one for one in rest if one != "…"], parent=context).params
+    command, rest = program(), arguments
+    context = command.make_context("medgraph", [*rest])
+    while hasattr(command, "resolve_command"):
+        name, command, rest = command.resolve_command(context, [*context._protected_args, *context.args])
+        if "--help" in rest:
+            return
+        context = command.make_context(name, [one for one in rest if one != "…"], parent=context)
+    values = context.params
     overrides = [str(one) for one in values.get("overrides") or ()]
     if name in WITH_OVERRIDES and len(arguments) == len(rest) + 1:
         check_experiment(values["file"], overrides, tmp)
     elif name in ("plan", "suggest"):
-        check_config(base_config(), [one for one in values["settings"] or () if not one.startswith("data")])
+        parse(
+            base_config(), [one for one in values["settings"] or () if not one.startswith("data")], lambda config: None
+        )
 
 
 def check(command: str, tmp: Path) -> None:
@@ -115,7 +113,7 @@ def check(command: str, tmp: Path) -> None:
     Raises:
         AssertionError: or any other error, saying what is wrong with it.
     """
-    name, *arguments = shlex.split(command, comments=True)
+    name, *arguments = shlex.split(command.partition(" > ")[0], comments=True)
     script = next((i for i, one in enumerate(arguments) if one.endswith(".py")), None)
     if name == "make":
         targets = [one for one in arguments if "=" not in one]
