@@ -42,7 +42,7 @@ def list_(
     reverse: Annotated[bool, typer.Option("--reverse", help="The other way round.")] = False,
     as_json: Json = False,
 ) -> None:
-    """List the runs below a folder, trainings and pre-trainings, with state and main result.
+    """List the runs of every kind below a folder, with state and main result.
 
     The last written come first. A run that cannot be read is listed as broken, with the reason.
     """

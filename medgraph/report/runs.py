@@ -22,6 +22,8 @@ State = Literal["finished", "running", "interrupted", "failed", "broken"]
 
 _MARKS = ("config.yaml", LOCK)
 """One of these is in every folder that a run has begun to write."""
+_METHODS = ("alignment.name", "method", "tuning")
+"""What says how something was trained, by kind of run."""
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _TAIL = 1 << 16
 """Bytes at the end of ``metrics.jsonl`` in which the last whole line is looked for."""
@@ -36,7 +38,7 @@ class RunSummary:
         state: ``interrupted`` may be continued by the same command, ``failed`` once the cause is gone, ``broken`` has
             files that cannot be read.
         written: when anything in its folder was last written, ISO 8601 in UTC.
-        method: alignment head, or method of pre-training.
+        method: alignment head, method of pre-training, or what is tuned.
         stage: the one it has reached; empty when finished.
         steps: optimiser steps so far, as logged.
         planned: optimiser steps in all; None where the configuration counts epochs.
@@ -98,13 +100,13 @@ def read_run_summary(folder: Path) -> RunSummary:
     compute = read_flat(folder / "compute.json", problems)
     figures = _figures(folder / "results.json", problems)
     last = _last_line(folder / "metrics.jsonl")
-    state = _state(folder, problems)
+    state = _state(folder, "report.html" if "stage1.steps" in config else "results.json", problems)
     seed = config.get("seed")
     return RunSummary(
         folder=folder,
         state=state,
         written=_written(folder),
-        method=str(config.get("alignment.name") or config.get("method") or ""),
+        method=next((str(config[key]) for key in _METHODS if key in config), ""),
         stage="" if state == "finished" else str(last.get("stage", "")),
         steps=int(max(_total(compute, "steps"), last.get("step", 0))),
         planned=_planned(config),
@@ -194,12 +196,13 @@ def _planned(config: Mapping[str, Any]) -> int | None:
     return sum(counts) if counts and all(isinstance(count, int) for count in counts) else None
 
 
-def _state(folder: Path, problems: Sequence[str]) -> State:
+def _state(folder: Path, last: str, problems: Sequence[str]) -> State:
+    """The state of a run whose last file has this name."""
     if is_held(folder / LOCK):
         return "running"
     if problems:
         return "broken"
-    if all((folder / file).exists() for file in ("results.json", "report.html")):
+    if (folder / last).exists():
         return "finished"
     return "failed" if (folder / ERROR_NOTE).exists() else "interrupted"
 

@@ -50,7 +50,6 @@ def line(step: int) -> str:
 def test_a_finished_run_with_its_result(run_dir, tmp_path):
     folder = tmp_path / "finished"
     shutil.copytree(run_dir, folder)
-    (folder / "report.html").touch()
     run = read_run_summary(folder)
     overall = Results.load(folder / "results.json").get("test").overall
     assert (run.state, run.method, run.stage, run.steps, run.seconds) == ("finished", "", "", 399, 240)
@@ -68,14 +67,15 @@ def test_an_interrupted_run_says_how_far_it_came(tmp_path):
 
 def test_a_pretraining(tmp_path):
     config = {"name": "lvm_med", "method": "lvm_med", "steps": 50, "seed": 0}
-    run = read_run_summary(make(tmp_path / "a", config, results_json=PROBES, report_html=""))
+    run = read_run_summary(make(tmp_path / "a", config, results_json=PROBES))
     assert (run.state, run.method, run.planned) == ("finished", "lvm_med", 50)
     assert {name: figure.value for name, figure in run.figures.items()} == {"linear accuracy": 0.6, "knn accuracy": 0.5}
 
 
 def test_a_run_of_another_kind_shows_its_figures(tmp_path):
     results = {"retrieval": {"recall_at_1": {"value": 0.2, "low": 0.1, "high": 0.3}}, "n": 10}
-    run = read_run_summary(make(tmp_path / "a", results_json=results, report_html=""))
+    run = read_run_summary(make(tmp_path / "a", {"tuning": "full"}, results_json=results))
+    assert (run.state, run.method) == ("finished", "full")
     assert list(run.figures) == ["retrieval recall at 1"]
 
 
