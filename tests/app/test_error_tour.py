@@ -316,18 +316,21 @@ def test_a_full_disk(folder, medgraph, monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("folder")
-def test_ctrl_c_in_a_run_with_batches_of_one(medgraph, monkeypatch):
+def test_ctrl_c_in_a_run_with_batches_of_one(folder, medgraph, monkeypatch):
+    from medgraph.report.run import write_report
     from medgraph.training import run
 
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(run, "train_stages", interrupt)
-    code, out, err = medgraph("run", "study.py", "alignment=exgra", "stage2.alpha=1", "stage2.batch_size=1")
+    aligned = ("alignment=exgra", "stage2.alpha=1", "stage2.batch_size=1")
+    code, out, err = medgraph("run", "study.py", "run.name=r", *aligned)
     assert code == 130
     assert err.startswith("study.py: interrupted; ")
-    assert "stage2.batch_size=1: heads compare the samples of a batch, and there is one" in out
+    remark = "stage2.batch_size=1: heads compare the samples of a batch, and there is one"
+    assert remark in out
+    assert remark in write_report(folder / "runs" / "study" / "r").read_text()
 
 
 @pytest.mark.usefixtures("folder")
