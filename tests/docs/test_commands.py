@@ -39,14 +39,15 @@ def check_experiment(file: str, overrides: list[str], tmp: Path) -> None:
     overrides = [FILES.sub(rf"\1\2={tmp}", one) for one in overrides if one != "…"]
     if "config" in content:
         check_config(content["config"](), overrides)
-    elif "OPTIONS" in content:
-        check_config(base_config(), [one for one in overrides if one.partition("=")[0] not in content["OPTIONS"]])
+        return
+    options, rest = split_options(overrides, NUMBERS, SWITCHES)
+    rest = [one for one in rest if not {key := one.partition("=")[0], f"{key}="} & texts_in(ROOT / file)]
+    if "OPTIONS" in content:
+        check_config(base_config(), rest)
     elif "BASE" in content:
-        rest = split_options(overrides, NUMBERS)[1]
-        check_config(module(str(content["BASE"]))["config"](), [one for one in rest if not one.startswith("encoders=")])
+        check_config(module(str(content["BASE"]))["config"](), rest)
     elif "plan" in content:
         plan = content["plan"]()
-        options, rest = split_options(overrides, NUMBERS, SWITCHES)
         if arms := getattr(plan, "arms", ()):
             known = arms if isinstance(arms, dict) else [each.name for each in (*arms, *plan.families)]
             assert set(options.get("arms", ())) <= set(known), f"arms={options['arms']}: known: {', '.join(known)}"
@@ -68,15 +69,16 @@ def check_config(default: object, overrides: list[str]) -> None:
             raise
 
 
+@cache
+def texts_in(script: Path) -> set[str]:
+    """Texts in the code of a file: the options that it takes are among them."""
+    nodes = ast.walk(ast.parse(script.read_text(encoding="utf-8")))
+    return {node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+
+
 def check_flags(script: Path, arguments: list[str]) -> None:
     """A script with argparse knows every option: its own, or those of a module beside it."""
-    sources = [script, *(script.parent.glob("common.py"))]
-    known = {
-        node.value
-        for source in sources
-        for node in ast.walk(ast.parse(source.read_text(encoding="utf-8")))
-        if isinstance(node, ast.Constant) and isinstance(node.value, str)
-    }
+    known = texts_in(script).union(*map(texts_in, script.parent.glob("common.py")))
     for one in arguments:
         flag = one.strip("[]").partition("=")[0]
         assert not flag.startswith("--") or flag in known, f"{script.name} has no option {flag}"
