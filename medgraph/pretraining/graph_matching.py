@@ -75,14 +75,14 @@ class GraphMatching(ViewLoss):
         affinity = cosines
         if options.alpha < 1:
             cells, boxes = self.cells(views)
-            first, second = ((cells.index_select(0, side), boxes[side]) for side in (left, right))
-            local = local_affinity(*first, *second, options.local_pairs)
+            maps = ((cells.index_select(0, side), boxes[side]) for side in (left, right))
+            local = local_affinity(*next(maps), *next(maps), options.local_pairs)
             affinity = torch.lerp(local, cosines, options.alpha)
         edges = None
         if options.edge_weight:
             weight = options.edge_weight / options.temperature
-            sides = (encoded.index_select(0, side) for side in (left, right))
-            edges = CosineEdgeCosts(neighbors[left], neighbors[right], *sides, weight)
+            first, second = (encoded.index_select(0, side) for side in (left, right))
+            edges = CosineEdgeCosts(neighbors[left], neighbors[right], first, second, weight)
         return MatchingProblem(-affinity / options.temperature, edges), cosines
 
     def cells(self, views: EncodedViews) -> tuple[Tensor, Tensor]:

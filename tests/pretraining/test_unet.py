@@ -1,0 +1,34 @@
+import pytest
+import torch
+
+from medgraph.pretraining.unet import dice_loss, overlap_figures
+
+
+def test_dice_loss_is_nothing_for_the_truth_and_one_for_its_opposite():
+    labels = torch.tensor([[[0, 1], [2, 1]]])
+    truth = 50.0 * torch.nn.functional.one_hot(labels, 3).permute(0, 3, 1, 2)
+    assert dice_loss(truth, labels).item() == pytest.approx(0, abs=1e-6)
+    assert dice_loss(truth.roll(1, 1), labels).item() == pytest.approx(1, abs=1e-6)
+    assert dice_loss(torch.randn(1, 3, 2, 2), torch.zeros(1, 2, 2, dtype=torch.int64)).item() == 0
+
+
+def test_dice_loss_equals_its_definition():
+    generator = torch.Generator().manual_seed(0)
+    logits, labels = torch.randn(2, 4, 5, 5, generator=generator), torch.randint(3, (2, 5, 5), generator=generator)
+    p, expected = logits.softmax(1), []
+    for k in (1, 2):  # class 3 is absent
+        y = (labels == k).float()
+        expected.append(1 - 2 * (p[:, k] * y).sum() / (p[:, k].sum() + y.sum()))
+    torch.testing.assert_close(dice_loss(logits, labels), torch.stack(expected).mean())
+
+
+def test_overlap_figures_equal_a_loop_over_classes():
+    generator = torch.Generator().manual_seed(0)
+    predicted, labels = torch.randint(3, (2, 4, 6, 6), generator=generator)
+    dice, iou = overlap_figures(predicted, labels, 4)
+    for k in range(3):
+        both, either = ((predicted == k) & (labels == k)).sum(), ((predicted == k) | (labels == k)).sum()
+        assert iou[k].item() == pytest.approx((both / either).item())
+        assert dice[k].item() == pytest.approx((2 * both / (both + either)).item())
+    assert dice[3].isnan()
+    assert iou[3].isnan()
