@@ -15,7 +15,7 @@ from medgraph.training.recipes import resolve
 FOLDER = Path(__file__).parents[1] / "experiments"
 STUDIES = (
     "ablations", "cg_validation", "contrast", "data_efficiency", "does_graph_alignment_help", "dude", "dvpt",
-    "exgra_from_encoder", "lvm_med", "mediaug", "pretrain_tiny",
+    "exgra_from_encoder", "lvm_med", "lvm_med_downstream", "mediaug", "pretrain_tiny",
 )  # fmt: skip
 NAMES = sorted(file.stem for file in FOLDER.glob("*.py") if file.stem not in STUDIES)
 FAST = ("exgra_10pct",)
