@@ -48,11 +48,11 @@ class MyHead(AlignmentHead):
         Returns:
             Loss; one term a text view.
         """
-        image = F.normalize(nodes.image.pooled.float(), dim=-1)
+        image = F.normalize(nodes.image.pooled, dim=-1)
         own = torch.arange(len(image), device=image.device)
         losses = {}
         for name, text in nodes.texts.items():
-            scores = image @ F.normalize(text.pooled.float(), dim=-1).T / self.temperature  # (B, B)
+            scores = image @ F.normalize(text.pooled, dim=-1).T / self.temperature  # (B, B)
             same = same_content(len(image), nodes.image.ids, text.ids, device=image.device)
             same[own, own] = False
             losses[name] = F.cross_entropy(scores.masked_fill(same, -torch.inf), own)  # duplicates are no negatives

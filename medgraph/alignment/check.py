@@ -141,15 +141,6 @@ def _noise(head: AlignmentHead, batches: Batches) -> str:
     return _unequal(other(batches()).loss, first)
 
 
-def _precision(head: AlignmentHead, batches: Batches) -> str:
-    half = _each(batches(), lambda x: x.detach().bfloat16())
-    full = _each(batches(), lambda x: x.detach().bfloat16().float())
-    other = copy.deepcopy(head)
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        inside = head(half).loss
-    return _unequal(inside, other(full).loss)
-
-
 def _tokens(head: AlignmentHead, batches: Batches) -> str:
     if head.uses_tokens:
         return ""
@@ -185,7 +176,6 @@ TRIALS: Mapping[str, Trial] = {
     "terms are detached scalars": _terms,
     "every view and every parameter gets a finite gradient: other ranks wait for it": _gradients,
     "noise comes from the generator of the batch alone: a resumed run is the same run": _noise,
-    "bfloat16 nodes inside autocast give the loss of the same nodes in float32": _precision,
     "tokens are not read where uses_tokens is False": _tokens,
     "the gradient is that of the loss, by finite differences": _slope,
 }

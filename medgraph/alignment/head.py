@@ -8,7 +8,7 @@ from __future__ import annotations
 import inspect
 from abc import abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -32,6 +32,11 @@ class NodeSet:
     mask: Tensor | None = None
     ids: Tensor | None = None
 
+    def float(self) -> NodeSet:
+        """The same nodes in float32."""
+        tokens = None if self.tokens is None else self.tokens.float()
+        return replace(self, pooled=self.pooled.float(), tokens=tokens)
+
 
 @dataclass(slots=True)
 class AlignmentInput:
@@ -53,6 +58,11 @@ class AlignmentInput:
     def graphs(self) -> dict[str, NodeSet]:
         """All node sets by name, ``image`` first."""
         return {"image": self.image, **self.texts}
+
+    def float(self) -> AlignmentInput:
+        """The same batch with nodes in float32."""
+        texts = {name: text.float() for name, text in self.texts.items()}
+        return replace(self, image=self.image.float(), texts=texts)
 
 
 @dataclass(slots=True)
@@ -118,9 +128,15 @@ class AlignmentHead(nn.Module):
             counts: (V,) int64, how often each word occurs in the training texts.
         """
 
+    def __call__(self, nodes: AlignmentInput) -> AlignmentOutput:
+        """Compute the alignment loss without autocast, from nodes in float32, whatever the precision around it."""
+        with torch.amp.autocast(nodes.image.pooled.device.type, enabled=False):
+            output: AlignmentOutput = super().__call__(nodes.float())
+        return output
+
     @abstractmethod
     def forward(self, nodes: AlignmentInput) -> AlignmentOutput:
-        """Compute the alignment loss of one batch. Float32 inside, whatever the precision of the nodes."""
+        """Compute the alignment loss of one batch; the nodes are in float32, and autocast is off."""
 
     def options(self) -> dict[str, Any]:
         """The constructor arguments, read back from the attributes of the same names."""

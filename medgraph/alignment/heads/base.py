@@ -19,7 +19,7 @@ MAX_SCALE = 100.0  # cap of a learnt inverse temperature, as in CLIP
 
 
 class ImageTextHead(AlignmentHead):
-    """Average a loss of image and text over the text views, in float32, and report the scores."""
+    """Average a loss of image and text over the text views and report the scores."""
 
     def forward(self, nodes: AlignmentInput) -> AlignmentOutput:
         """Compute the loss.
@@ -31,18 +31,17 @@ class ImageTextHead(AlignmentHead):
             Loss; terms ``match_accuracy`` (image → text), ``cos_diag``, ``cos_off`` of the scores; the best match of
             every image, averaged over the texts.
         """
-        with torch.amp.autocast(nodes.image.pooled.device.type, enabled=False):
-            image = to_float(nodes.image)
-            losses, scores, positives = [], [], []
-            for text in map(to_float, nodes.texts.values()):
-                same = same_content(len(image.pooled), image.ids, text.ids, device=image.pooled.device)
-                loss, score = self.pair_loss(image, text, same)
-                losses.append(loss)
-                scores.append(score.detach())
-                positives.append(same)
-            table = torch.stack(scores)
-            terms = cosine_terms(table, torch.stack(positives))
-            return AlignmentOutput(torch.stack(losses).mean(), terms, match_table(table.argmax(-1)))
+        image = nodes.image
+        losses, scores, positives = [], [], []
+        for text in nodes.texts.values():
+            same = same_content(len(image.pooled), image.ids, text.ids, device=image.pooled.device)
+            loss, score = self.pair_loss(image, text, same)
+            losses.append(loss)
+            scores.append(score.detach())
+            positives.append(same)
+        table = torch.stack(scores)
+        terms = cosine_terms(table, torch.stack(positives))
+        return AlignmentOutput(torch.stack(losses).mean(), terms, match_table(table.argmax(-1)))
 
     @abstractmethod
     def pair_loss(self, image: NodeSet, text: NodeSet, same: Tensor) -> tuple[Tensor, Tensor]:
@@ -76,12 +75,6 @@ class LearntScale(nn.Module):
     def forward(self, scores: Tensor) -> Tensor:
         """Divide scores by the temperature."""
         return scores * self.log_scale.float().exp().clamp(max=MAX_SCALE)
-
-
-def to_float(nodes: NodeSet) -> NodeSet:
-    """The same nodes in float32."""
-    tokens = None if nodes.tokens is None else nodes.tokens.float()
-    return NodeSet(nodes.pooled.float(), tokens, nodes.mask, nodes.ids)
 
 
 def tokens_of(nodes: NodeSet) -> tuple[Tensor, Tensor]:

@@ -158,8 +158,7 @@ class ExGraHead(AlignmentHead):
         """
         if (self.graph_dim and self.projection is None) or (self.encoder != "none" and self.graph_encoder is None):
             raise RuntimeError("call setup(dim) before forward: projection and encoder depend on the node width")
-        with torch.amp.autocast(nodes.image.pooled.device.type, enabled=False):
-            output = in_chunks(self.one_graph, nodes, self.graph_size or max(1, len(nodes.image.pooled)))
+        output = in_chunks(self.one_graph, nodes, self.graph_size or max(1, len(nodes.image.pooled)))
         if self.training:
             self.batches += 1
         return output
@@ -167,7 +166,7 @@ class ExGraHead(AlignmentHead):
     def one_graph(self, nodes: AlignmentInput) -> AlignmentOutput:
         """Compute the loss of one graph a view; see :meth:`forward`."""
         graphs = nodes.graphs().values()
-        views = torch.stack([graph.pooled.float() for graph in graphs])
+        views = torch.stack([graph.pooled for graph in graphs])
         zero = 0.0 * (views.sum() + sum((p.sum() for p in self.parameters()), start=views.new_zeros(())))
         if views.shape[1] < 2:  # nothing to match, but DDP needs a gradient for every parameter
             return AlignmentOutput(zero)

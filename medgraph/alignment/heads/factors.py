@@ -57,18 +57,15 @@ class FactorsHead(AlignmentHead):
         """
         if not nodes.entities:
             raise ValueError("FactorsHead needs AlignmentInput.entities (modality, area, task, label of every sample)")
-        with torch.amp.autocast(nodes.image.pooled.device.type, enabled=False):
-            image = standardize(nodes.image.pooled.float())
-            target = self.targets(torch.stack(list(nodes.entities.values())))
-            losses, scores, positives = [], [], []
-            for text in nodes.texts.values():
-                cosines = image @ standardize(text.pooled.float()).T
-                losses.append(soft_info_nce(self.scale(cosines), target))
-                scores.append(cosines.detach())
-                positives.append(same_content(len(image), nodes.image.ids, text.ids, device=image.device))
-            return AlignmentOutput(
-                torch.stack(losses).mean(), cosine_terms(torch.stack(scores), torch.stack(positives))
-            )
+        image = standardize(nodes.image.pooled)
+        target = self.targets(torch.stack(list(nodes.entities.values())))
+        losses, scores, positives = [], [], []
+        for text in nodes.texts.values():
+            cosines = image @ standardize(text.pooled).T
+            losses.append(soft_info_nce(self.scale(cosines), target))
+            scores.append(cosines.detach())
+            positives.append(same_content(len(image), nodes.image.ids, text.ids, device=image.device))
+        return AlignmentOutput(torch.stack(losses).mean(), cosine_terms(torch.stack(scores), torch.stack(positives)))
 
     def targets(self, codes: Tensor) -> Tensor:
         """Y of E entities: (E, B) int64, -1 unknown → (B, B) float with rows that sum to 1."""

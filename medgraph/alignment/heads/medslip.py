@@ -80,38 +80,37 @@ class MeDSLIPHead(AlignmentHead):
             ValueError: if an entity is missing, or was unknown for all samples so far.
         """
         shows = {"anatomy": self.membership(nodes, self.anatomy), "finding": self.membership(nodes, self.finding)}
-        with torch.amp.autocast(nodes.image.pooled.device.type, enabled=False):
-            image = self.features(nodes.image.pooled)
-            linked = (shows["anatomy"].T @ shows["finding"] > 0).float()  # (A, F)
-            links = {"anatomy": linked, "finding": linked.T}
-            cosines, existence, prototype = [], [], []
-            for text in nodes.texts.values():
-                words = self.features(text.pooled)
-                cosines.append(torch.stack([image[kind] @ words[kind].T for kind in image]).mean(0))
-                centres = {kind: F.normalize(shows[kind].T @ words[kind], dim=-1) for kind in words}  # (C, W)
-                for kind, other in (("anatomy", "finding"), ("finding", "anatomy")):
-                    existence.append(self.existence_loss(image[kind] @ centres[kind].T, shows[kind]))
-                    query = F.normalize(self.crossings[kind](image[kind]), dim=-1)
-                    own = shows[kind] @ links[kind]  # (B, C), how many links lead to each concept of the other kind
-                    prototype.append(self.prototype_loss(query, own > 0, centres[other], nodes.generator))
-            together = shows["finding"] @ links["finding"] @ shows["anatomy"].T > 0
-            known = shows["finding"].sum(1, keepdim=True) * shows["anatomy"].sum(1)
-            losses = {
-                "existence": torch.stack(existence).mean(),
-                "prototype": torch.stack(prototype).mean(),
-                "link": self.yes_or_no(image["finding"] @ image["anatomy"].T, together.float(), known),
-            }
-            ids = (nodes.image.ids, *(text.ids for text in nodes.texts.values()))
-            same = same_content(len(nodes.image.pooled), *ids, device=nodes.image.pooled.device)
-            terms = {name: loss.detach() for name, loss in losses.items()}
-            table = torch.stack(cosines)
-            return AlignmentOutput(
-                torch.stack(list(losses.values())).sum(), terms | cosine_terms(table, same.expand_as(table))
-            )
+        image = self.features(nodes.image.pooled)
+        linked = (shows["anatomy"].T @ shows["finding"] > 0).float()  # (A, F)
+        links = {"anatomy": linked, "finding": linked.T}
+        cosines, existence, prototype = [], [], []
+        for text in nodes.texts.values():
+            words = self.features(text.pooled)
+            cosines.append(torch.stack([image[kind] @ words[kind].T for kind in image]).mean(0))
+            centres = {kind: F.normalize(shows[kind].T @ words[kind], dim=-1) for kind in words}  # (C, W)
+            for kind, other in (("anatomy", "finding"), ("finding", "anatomy")):
+                existence.append(self.existence_loss(image[kind] @ centres[kind].T, shows[kind]))
+                query = F.normalize(self.crossings[kind](image[kind]), dim=-1)
+                own = shows[kind] @ links[kind]  # (B, C), how many links lead to each concept of the other kind
+                prototype.append(self.prototype_loss(query, own > 0, centres[other], nodes.generator))
+        together = shows["finding"] @ links["finding"] @ shows["anatomy"].T > 0
+        known = shows["finding"].sum(1, keepdim=True) * shows["anatomy"].sum(1)
+        losses = {
+            "existence": torch.stack(existence).mean(),
+            "prototype": torch.stack(prototype).mean(),
+            "link": self.yes_or_no(image["finding"] @ image["anatomy"].T, together.float(), known),
+        }
+        ids = (nodes.image.ids, *(text.ids for text in nodes.texts.values()))
+        same = same_content(len(nodes.image.pooled), *ids, device=nodes.image.pooled.device)
+        terms = {name: loss.detach() for name, loss in losses.items()}
+        table = torch.stack(cosines)
+        return AlignmentOutput(
+            torch.stack(list(losses.values())).sum(), terms | cosine_terms(table, same.expand_as(table))
+        )
 
     def features(self, nodes: Tensor) -> dict[str, Tensor]:
         """Anatomy and finding of every node, unit vectors: (B, D) → (B, W) each."""
-        return {kind: F.normalize(stream(nodes.float()), dim=-1) for kind, stream in self.streams.items()}
+        return {kind: F.normalize(stream(nodes), dim=-1) for kind, stream in self.streams.items()}
 
     def membership(self, nodes: AlignmentInput, entity: str) -> Tensor:
         """Which sample shows which concept: (B, C) float of zeros and ones; a batch may have none, all data not."""

@@ -21,5 +21,5 @@ class NoAlignmentHead(AlignmentHead):
         Returns:
             A loss of 0 and no terms.
         """
-        sums = [graph.pooled.float().sum() for graph in nodes.graphs().values()]
+        sums = [graph.pooled.sum() for graph in nodes.graphs().values()]
         return AlignmentOutput(0.0 * torch.stack(sums).sum())

@@ -46,17 +46,16 @@ class SurgVLPHead(AlignmentHead):
         Returns:
             Loss; terms ``infonce`` and ``mil_nce``, ``match_accuracy``, ``cos_diag``, ``cos_off``.
         """
-        with torch.amp.autocast(nodes.image.pooled.device.type, enabled=False):
-            image = F.normalize(nodes.image.pooled.float(), dim=-1)
-            texts = list(nodes.texts.values())
-            cosines = torch.stack([image @ F.normalize(text.pooled.float(), dim=-1).T for text in texts])
-            ids = (nodes.image.ids, *(text.ids for text in texts))
-            same = same_content(len(image), *ids, device=image.device)
-            first = info_nce(self.scale(cosines[0]), same)
-            bag = mil_nce(self.scale(cosines[1:]), same) if len(texts) > 1 else first.new_zeros(())
-            terms = {"infonce": first.detach(), "mil_nce": bag.detach()}
-            terms |= cosine_terms(cosines, same.expand_as(cosines))
-            return AlignmentOutput(first + bag, terms, match_table(cosines.argmax(-1)))
+        image = F.normalize(nodes.image.pooled, dim=-1)
+        texts = list(nodes.texts.values())
+        cosines = torch.stack([image @ F.normalize(text.pooled, dim=-1).T for text in texts])
+        ids = (nodes.image.ids, *(text.ids for text in texts))
+        same = same_content(len(image), *ids, device=image.device)
+        first = info_nce(self.scale(cosines[0]), same)
+        bag = mil_nce(self.scale(cosines[1:]), same) if len(texts) > 1 else first.new_zeros(())
+        terms = {"infonce": first.detach(), "mil_nce": bag.detach()}
+        terms |= cosine_terms(cosines, same.expand_as(cosines))
+        return AlignmentOutput(first + bag, terms, match_table(cosines.argmax(-1)))
 
 
 def mil_nce(logits: Tensor, same: Tensor) -> Tensor:
