@@ -1,11 +1,13 @@
 import numpy as np
 import PIL.Image
 import pytest
+import torch
 
 from medgraph.config import ConfigError, MedMATConfig, PhantomConfig
 from medgraph.data.errors import DataError
 from medgraph.pretraining.downstream import DownstreamConfig, fine_tune
 from medgraph.pretraining.masks import masked_images, masked_phantoms
+from medgraph.pretraining.unet import overlap_figures
 
 PHANTOMS = PhantomConfig(num_train=24, num_val=4, num_test=12, num_ood=0)
 
@@ -62,3 +64,19 @@ def test_a_finished_run_is_read(tmp_path, task):
     figure, other = ("dice", "accuracy") if task == "segmentation" else ("accuracy", "dice")
     assert 0 <= first.results.value(figure) <= 1
     assert np.isnan(first.results.value(other))
+
+
+@pytest.mark.slow
+def test_segmentation_learns_more_than_a_constant_mask(tmp_path):
+    data = PhantomConfig(
+        num_train=64, num_val=1, num_test=32, num_ood=0, num_modalities=2, num_areas=2, num_findings=2, holdout=0.0
+    )
+    config = DownstreamConfig(data=data, steps=60, batch_size=16, weights="random", lr=2e-3)
+    config.run.root = str(tmp_path)
+    source = masked_phantoms(data)
+    masks = torch.from_numpy(np.stack([source.load(name, 64)[1] for name in source.splits["test"]])).long()
+    constant = max(
+        overlap_figures(torch.full_like(masks, number), masks, len(source.classes))[0][1:].nanmean().item()
+        for number in range(1, len(source.classes))
+    )
+    assert fine_tune(config).results.value("dice") > constant + 0.1
