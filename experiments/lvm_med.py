@@ -32,16 +32,16 @@ ARMS: dict[str, tuple[str, ...]] = {
     "byol": ("method=byol",),
     "vicreg": ("method=vicreg",),
     "lvm_med": ("method=lvm_med",),
-    "lvm_med_sharp": (
-        "method=lvm_med", "matching.temperature=0.1", "matching.residual=true", "matching.num_samples=8",
-        "matching.gradient=closed_form",
+    "lvm_med_official": (
+        "method=lvm_med", "matching.temperature=1", "matching.residual=false", "matching.num_samples=1",
+        "matching.gradient=imle",
     ),
     "lvm_med_first_order": ("method=lvm_med", "matching.edge_weight=0"),
     "lvm_med_no_messages": ("method=lvm_med", "matching.message_passing=false"),
     "lvm_med_no_noise": ("method=lvm_med", "matching.noise=0"),
     "lvm_med_no_local": ("method=lvm_med", "matching.alpha=1"),
 }  # fmt: skip
-"""Arms by name: the methods, then a variant with sharper affinities, then the ablations of the paper."""
+"""Arms by name: the methods, then LVM-Med with the published settings, then the ablations of the paper."""
 
 
 def plan() -> PretrainStudy:
@@ -51,7 +51,7 @@ def plan() -> PretrainStudy:
         title="Pre-training of a vision tower: LVM-Med against SimCLR, BYOL, VICReg and random weights",
         base=PretrainConfig(name="lvm_med", data=data),
         arms=ARMS,
-        default=("random", "simclr", "byol", "vicreg", "lvm_med"),
+        default=("random", "simclr", "byol", "vicreg", "lvm_med", "lvm_med_official"),
     )
 
 

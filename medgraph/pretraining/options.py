@@ -35,7 +35,7 @@ class ViewOptions:
 
 @dataclass
 class MatchingOptions:
-    """The graph matching of LVM-Med (arXiv:2306.11925). Defaults are the published ones."""
+    """The graph matching of LVM-Med (arXiv:2306.11925). Published: temperature 1, no residual, one sample, I-MLE."""
 
     graph_size: int = 16
     """Nodes of a graph; batches are cut into as many."""
@@ -49,17 +49,17 @@ class MatchingOptions:
     """Best pairs of cells that count in a local affinity (VICRegL's number; LVM-Med does not give its own)."""
     message_passing: bool = True
     """Let nodes see their neighbours through two GCN layers before they are compared."""
-    residual: bool = False
+    residual: bool = True
     """Add what goes into these layers to what comes out."""
     edge_weight: float = 1.0
     """Weight of the second-order affinities between edges. 0: without them."""
-    temperature: float = 1.0
+    temperature: float = 0.1
     """Affinities are divided by it before noise is added."""
     noise: float = 1.0
     """Scale of the Gumbel noise on affinities of nodes and of edges. 0: none."""
-    num_samples: int = 1
+    num_samples: int = 8
     """Draws of noise a step."""
-    gradient: Literal["imle", "closed_form", "blackbox"] = "imle"
+    gradient: Literal["imle", "closed_form", "blackbox"] = "closed_form"
     """See `medgraph.alignment.matching_loss.MatchingLoss`."""
     lam: float = 80.0
     """Step towards the target matching in I-MLE, and divisor of the gradient."""

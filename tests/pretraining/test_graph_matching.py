@@ -10,7 +10,7 @@ from medgraph.pretraining.graph_matching import GraphMatching
 from medgraph.pretraining.losses import EncodedViews
 from medgraph.pretraining.options import MatchingOptions
 
-SMALL = MatchingOptions(graph_size=5, k=2, noise=0.0, local_grid=2)
+SMALL = MatchingOptions(graph_size=5, k=2, noise=0.0, local_grid=2, temperature=1.0, residual=False, num_samples=1)
 
 
 def encoded(seed=0, views=2, images=5, ids=None, alike=0.5):
