@@ -23,7 +23,7 @@ from collections.abc import Sequence
 from medgraph.config import PhantomConfig
 from medgraph.console import user_errors
 from medgraph.pretraining.comparison import Comparison
-from medgraph.pretraining.options import PretrainConfig
+from medgraph.pretraining.options import OFFICIAL, PretrainConfig
 from medgraph.pretraining.study import PretrainStudy, run_study
 
 ARMS: dict[str, tuple[str, ...]] = {
@@ -32,10 +32,7 @@ ARMS: dict[str, tuple[str, ...]] = {
     "byol": ("method=byol",),
     "vicreg": ("method=vicreg",),
     "lvm_med": ("method=lvm_med",),
-    "lvm_med_official": (
-        "method=lvm_med", "matching.temperature=1", "matching.residual=false", "matching.num_samples=1",
-        "matching.gradient=imle",
-    ),
+    "lvm_med_official": ("method=lvm_med", *(f"matching.{name}={value}" for name, value in OFFICIAL.items())),
     "lvm_med_first_order": ("method=lvm_med", "matching.edge_weight=0"),
     "lvm_med_no_messages": ("method=lvm_med", "matching.message_passing=false"),
     "lvm_med_no_noise": ("method=lvm_med", "matching.noise=0"),

@@ -65,6 +65,10 @@ class MatchingOptions:
     """Step towards the target matching in I-MLE, and divisor of the gradient."""
 
 
+OFFICIAL: dict[str, float | str] = {"temperature": 1.0, "residual": False, "num_samples": 1, "gradient": "imle"}
+"""What the published LVM-Med (arXiv:2306.11925) sets otherwise in `MatchingOptions`."""
+
+
 @dataclass
 class BaselineOptions:
     """SimCLR, BYOL and VICReg; each reads its own."""
