@@ -28,7 +28,7 @@ FEW_STEPS = (
 def run(command: str) -> None:
     """Run a command in this process; training is cut short."""
     program, *arguments = shlex.split(command, comments=True)
-    if program == "lightning":
+    if program == "lightning" or arguments[0] == "inspect":
         own_data = any(one.startswith("data=") for one in arguments)
         arguments += FEW_STEPS if own_data else (*FEW_STEPS, *SHRINK)
     result = CliRunner().invoke(app, arguments)
