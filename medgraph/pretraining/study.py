@@ -12,9 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rich import box
 from rich.console import Console
-from rich.table import Table
 
 from medgraph.config import ConfigError, config_hash, parse
 from medgraph.files import write_json
@@ -22,7 +20,6 @@ from medgraph.pretraining.comparison import Comparison, compare
 from medgraph.pretraining.options import check
 from medgraph.pretraining.report import CURVES, comparison_table, overview_table, write_study_report
 from medgraph.pretraining.run import pretrain
-from medgraph.report.tables import RunTable
 from medgraph.training.study import split_options
 
 PROBED = "Fitted on training labels, chosen on validation; equal steps, batches, views, projector and learning rate."
@@ -88,7 +85,7 @@ def run_study(study: PretrainStudy, argv: Sequence[str], console: Console | None
         if not all(math.isnan(each.results.value(name)) for done in outcomes.values() for each in done)
     ]  # fmt: skip
     for table in (overview_table(comparisons), comparison_table(comparisons[0])):
-        console.print(_terminal(table))
+        console.print(table)
     runs = {arm: [each.folder for each in done] for arm, done in outcomes.items()}
     report = write_study_report(folder, study.title, comparisons, runs, study.curves)
     write_json(folder / "comparison.json", {c.name: {row.arm: row.values for row in c.rows} for c in comparisons})
@@ -110,12 +107,3 @@ def _split(study: PretrainStudy, argv: Sequence[str]) -> tuple[list[str], int, l
 def _config(study: PretrainStudy, arm: str, seed: int, overrides: Sequence[str], folder: Path) -> Any:
     place = [f"run.root={folder}", f"name={arm}", f"run.name=seed-{seed}", f"seed={seed}"]
     return parse(study.base, [*overrides, *study.arms[arm], *place], study.check)
-
-
-def _terminal(texts: RunTable) -> Table:
-    table = Table(title=texts.title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for place, name in enumerate(texts.header):
-        table.add_column(name, justify="right" if place else "left", no_wrap=not place, overflow="fold")
-    for row in texts.rows:
-        table.add_row(*row)
-    return table

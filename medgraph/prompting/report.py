@@ -6,9 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from rich import box
-from rich.console import Console
-from rich.table import Table
 
 from medgraph.cg.verdicts import Effect, Scores, interval_of
 from medgraph.evaluation.plain import to_plain
@@ -55,17 +52,6 @@ def write_report(folder: Path, title: str, config: FewShotConfig, results: FewSh
              _count(results.seeds, "draw"), f"{len(results.test):,} test images",
              f"{budget.steps} steps of {budget.batch_size} images, rate {budget.lr:g}"]  # fmt: skip
     return write_sections(folder / "report.html", title, "MedGraph · few-shot prompts", facts, sections)
-
-
-def print_tables(results: FewShotResults, console: Console) -> None:
-    """Print the tables of `tables`."""
-    for texts in tables(results):
-        table = Table(title=texts.title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-        for place, name in enumerate(texts.header):
-            table.add_column(name, justify="right" if place else "left")
-        for row in texts.rows:
-            table.add_row(*row)
-        console.print(table)
 
 
 def tables(results: FewShotResults) -> list[RunTable]:

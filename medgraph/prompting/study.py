@@ -27,7 +27,7 @@ from medgraph.prompting.encoder import DualEncoder, load_dual_encoder
 from medgraph.prompting.features import encode_set
 from medgraph.prompting.options import FewShotConfig, check
 from medgraph.prompting.protocol import METHODS, Protocol
-from medgraph.prompting.report import print_tables, write_report
+from medgraph.prompting.report import tables, write_report
 from medgraph.prompting.results import FewShotResults
 from medgraph.prompting.tiny_clip import pretrain
 from medgraph.training.ranks import uses_gpu
@@ -112,7 +112,7 @@ def run_study(study: FewShotStudy, argv: Sequence[str], console: Console | None 
             {m: [read_json(cell.file(folder)) for cell in row] for m, row in generalized.items()},
         )  # fmt: skip
         report = write_report(folder, study.title, config, results)
-    print_tables(results, console)
+    console.print(*tables(results), sep="\n")
     console.print(f"report: {report}", soft_wrap=True)
     return results
 

@@ -8,6 +8,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+
 _LATEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": "$<$", ">": "$>$", "−": "$-$", "×": r"$\times$",
@@ -22,7 +25,7 @@ Cells = Sequence[str]
 
 @dataclass(frozen=True, slots=True)
 class RunTable:
-    """A table as texts; a notebook shows it where a cell ends with one.
+    """A table as texts; Rich prints it, and a notebook shows it where a cell ends with one.
 
     Attributes:
         name: of its files.
@@ -40,6 +43,14 @@ class RunTable:
 
     def _repr_markdown_(self) -> str:
         return to_markdown(self.header, self.rows, self.caption)
+
+    def __rich__(self) -> Table:
+        table = Table(title=self.title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+        for place, name in enumerate(self.header):
+            table.add_column(name, justify="right" if place else "left", no_wrap=not place, overflow="fold")
+        for row in self.rows:
+            table.add_row(*row)
+        return table
 
 
 def to_csv(header: Cells, rows: Sequence[Cells], caption: str) -> str:
