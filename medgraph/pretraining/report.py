@@ -126,16 +126,17 @@ def comparison_table(comparison: Comparison) -> RunTable:
 
 
 def overview_table(comparisons: Sequence[Comparison]) -> RunTable:
-    """Means of all arms under all figures, with their intervals over seeds."""
+    """Means of all arms under all figures, with their intervals over seeds; the more numerous make the rows."""
 
     def cell(values: Sequence[float]) -> str:
         over_seeds = paired_over_seeds([0.0] * len(values), values)
         return f"{percent(over_seeds.mean)} ({interval(over_seeds)})"
 
-    arms = zip(*(each.rows for each in comparisons), strict=True)
-    rows = [(figures[0].arm, *(cell(row.values) for row in figures)) for figures in arms]
+    cells = [("arm", *(row.arm for row in comparisons[0].rows))]
+    cells += [(each.title, *(cell(row.values) for row in each.rows)) for each in comparisons]
+    header, *rows = zip(*cells, strict=True) if len(cells) <= len(cells[0]) else cells
     caption = "Test split, %: means over seeds with 95 % t intervals, of each arm alone; paired differences say more."
-    return RunTable("overview", "Overview", ("arm", *(each.title for each in comparisons)), rows, caption)
+    return RunTable("overview", "Overview", header, rows, caption)
 
 
 def _compared(comparison: Comparison) -> Section:
