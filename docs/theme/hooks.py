@@ -19,6 +19,11 @@ NAME = re.compile(r"<code>((?:medgraph|lightning_app)(?:\.\w+)+)</code>")
 DRAWING = re.compile(r'<img alt="([^"]*)" src="(?:[^"]*/)?([^"/]*\.svg)"\s*/?>')
 
 
+def on_pre_build(config: Any) -> None:
+    """Keep out the script from another server with which the search would also run from the disk."""
+    config.extra["polyfills"] = [script for script in config.extra.get("polyfills", []) if "://" not in str(script)]
+
+
 def on_files(files: Files, config: Any) -> Files:
     """Add pages of the API, and put every page that `nav` does not name into the navigation."""
     named = set(re.findall(r"[\w/]+\.md", str(config.nav)))
