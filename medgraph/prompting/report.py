@@ -22,10 +22,10 @@ from medgraph.report.tables import RunTable, write_tables
 from medgraph.report.words import interval, p_value, percent, points
 
 FAMILIES = {
-    "Learnt prompts": ("zero_shot", "coop", "plot", "dude"),
-    "Adapters and probes": ("zero_shot", "linear_probe", "clip_adapter", "tip_adapter", "tip_adapter_f", "dude"),
+    "Learnt prompts": ("zero_shot", "dude", "coop", "plot"),
+    "Adapters and probes": ("zero_shot", "dude", "linear_probe", "clip_adapter", "tip_adapter", "tip_adapter_f"),
 }
-"""Methods by figure, as many as there are colours."""
+"""Methods by figure, as many as there are colours; those of both figures first, so that they look the same."""
 NAMES = {
     "zero_shot": "zero-shot", "linear_probe": "linear probe", "coop": "CoOp", "plot": "PLOT",
     "clip_adapter": "CLIP-Adapter", "tip_adapter": "Tip-Adapter", "tip_adapter_f": "Tip-Adapter-F", "dude": "Dude",
