@@ -22,6 +22,7 @@ from medgraph.data.datamodule import trained_batches
 from medgraph.data.records import Image
 from medgraph.evaluation.probes import Features
 from medgraph.models.vision import VisionTower
+from medgraph.training.alone import Measuring
 from medgraph.training.optimizer import cosine_adamw
 from medgraph.training.representations import LabelledImage
 from medgraph.training.steps import start_batch
@@ -115,7 +116,7 @@ class ClassifierModule(L.LightningModule):
         return cosine_adamw(trained, config.lr, config.weight_decay, config.warmup, config.steps)
 
 
-class Validation(L.Callback):
+class Validation(Measuring):
     """Logs accuracy and cross entropy on validation images, regularly and behind the last step.
 
     Args:
@@ -125,17 +126,14 @@ class Validation(L.Callback):
     """
 
     def __init__(self, load: Callable[[str], Image], images: Sequence[LabelledImage], every: int) -> None:
-        self.load, self.images, self.every = load, images, every
+        super().__init__(every, at_start=False)
+        self.load, self.images = load, images
 
-    def on_train_batch_end(self, trainer: L.Trainer, pl_module: Any, *_: Any) -> None:
-        """Measure between two steps."""
-        if trainer.global_step % self.every and trainer.global_step != trainer.max_steps:
-            return
-        found = pl_module.classifier.probabilities(self.load, self.images)
-        pl_module.classifier.train()
-        values = {
+    def measure(self, module: Any) -> dict[str, float]:
+        """Measure the classifier as it is."""
+        found = module.classifier.probabilities(self.load, self.images)
+        module.classifier.train()
+        return {
             "val/accuracy": float((found.x.argmax(1) == found.y).mean()),
             "val/loss": float(-np.log(found.x[np.arange(len(found.y)), found.y].clip(1e-12)).mean()),
         }
-        for logger in trainer.loggers:
-            logger.log_metrics(values, step=trainer.global_step - 1)

@@ -30,7 +30,7 @@ from medgraph.data.cache import cache_folder, cache_images
 from medgraph.data.images import image_root
 from medgraph.data.records import Corpus
 from medgraph.prompting.encoder import DualEncoder, load_dual_encoder
-from medgraph.training.alone import fit_alone
+from medgraph.training.alone import Measuring, fit_alone
 from medgraph.training.board import write_hyperparameters
 from medgraph.training.checkpoint import remove_checkpoints
 from medgraph.training.interrupts import Interrupts
@@ -56,7 +56,7 @@ class ContrastOutcome:
     results: ContrastResults
 
 
-class Measures(L.Callback):
+class Measures(Measuring):
     """Logs zero-shot and retrieval figures on validation, before the first step and regularly.
 
     Args:
@@ -65,28 +65,16 @@ class Measures(L.Callback):
     """
 
     def __init__(self, corpus: Corpus, config: ContrastConfig) -> None:
+        super().__init__(config.measure_every)
         self.corpus, self.config = corpus, config
 
-    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Measure what training starts from."""
-        if trainer.global_step == 0:
-            self.measure(trainer, pl_module)
-
-    def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any) -> None:
-        """Measure between two steps."""
-        if trainer.global_step % self.config.measure_every == 0 or trainer.global_step == trainer.max_steps:
-            self.measure(trainer, pl_module)
-
-    def measure(self, trainer: L.Trainer, pl_module: Any) -> None:
-        """Measure, and write a line to the log."""
-        encoder: DualEncoder = pl_module.encoder
+    def measure(self, module: Any) -> dict[str, float]:
+        """Measure the encoder as it is."""
+        encoder: DualEncoder = module.encoder
         encoder.eval()
         figures = measure_split(encoder, self.corpus, self.config, "val", resamples=1)
         encoder.train()
-        for logger in trainer.loggers:
-            logger.log_metrics(
-                {f"val/{name}": each.value for name, each in figures.items()}, step=trainer.global_step - 1
-            )
+        return {f"val/{name}": each.value for name, each in figures.items()}
 
 
 def pretrain_dual(config: ContrastConfig, console: Console | None = None) -> ContrastOutcome:

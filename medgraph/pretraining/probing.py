@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import lightning as L
 import numpy as np
 
 from medgraph.data.loading import ImageCache
@@ -15,6 +14,7 @@ from medgraph.data.records import Corpus
 from medgraph.evaluation.probes import Features, fit_linear, knn_probabilities
 from medgraph.evaluation.statistics import Floats
 from medgraph.models.vision import VisionTower
+from medgraph.training.alone import Measuring
 from medgraph.training.representations import labelled_images, tower_features
 
 NEIGHBOURS, DECAY = 10, 1e-2
@@ -74,7 +74,7 @@ def quick_probes(train: Features, validation: Features) -> dict[str, float]:
     }
 
 
-class Probes(L.Callback):
+class Probes(Measuring):
     """Logs probes and collapse figures of the tower before the first step and regularly, see `quick_probes`.
 
     Args:
@@ -86,26 +86,16 @@ class Probes(L.Callback):
     """
 
     def __init__(self, corpus: Corpus, side: int, every: int, limit: int, seed: int) -> None:
-        self.every, self.load = every, ImageCache(corpus, side)
+        super().__init__(every)
+        self.load = ImageCache(corpus, side)
         train, validation = (labelled_images(corpus, name) for name in ("train", "val"))
         chosen = np.random.default_rng(seed).permutation(len(train))[:limit]
         self.splits = [[train[i] for i in sorted(chosen)], validation]
 
-    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Probe the tower that training starts from."""
-        if trainer.global_step == 0:
-            self.probe(trainer, pl_module)
-
-    def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any) -> None:
-        """Probe between two steps."""
-        if trainer.global_step % self.every == 0 or trainer.global_step == trainer.max_steps:
-            self.probe(trainer, pl_module)
-
-    def probe(self, trainer: L.Trainer, pl_module: Any) -> None:
-        """Probe, and write a line to the log."""
-        tower: VisionTower = pl_module.branch.tower
+    def measure(self, module: Any) -> dict[str, float]:
+        """Probe the tower as it is."""
+        tower: VisionTower = module.branch.tower
         tower.eval()
         train, validation = (tower_features(tower, self.load, split) for split in self.splits)
         tower.train()
-        for logger in trainer.loggers:
-            logger.log_metrics(quick_probes(train, validation), step=trainer.global_step - 1)
+        return quick_probes(train, validation)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import lightning as L
 from lightning.pytorch.callbacks import RichProgressBar
@@ -25,6 +26,37 @@ class AloneConfig(Protocol):
     steps: int
     grad_clip: float
     trainer: TrainerConfig
+
+
+class Measuring(L.Callback):
+    """Logs figures between two steps: regularly, behind the last one, and before the first one if wanted.
+
+    Args:
+        every: optimiser steps.
+        at_start: measure what training starts from.
+    """
+
+    def __init__(self, every: int, at_start: bool = True) -> None:
+        self.every, self.at_start = every, at_start
+
+    @abstractmethod
+    def measure(self, module: Any) -> Mapping[str, float]:
+        """Figures by key of the log; leaves the module in training."""
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Measure what training starts from."""
+        if self.at_start and trainer.global_step == 0:
+            self._log(trainer, pl_module)
+
+    def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any) -> None:
+        """Measure between two steps."""
+        if trainer.global_step % self.every == 0 or trainer.global_step == trainer.max_steps:
+            self._log(trainer, pl_module)
+
+    def _log(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        figures = dict(self.measure(module))
+        for logger in trainer.loggers:
+            logger.log_metrics(figures, step=trainer.global_step - 1)
 
 
 def fit_alone(
