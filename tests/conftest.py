@@ -24,6 +24,26 @@ os.environ.update(
 )
 
 
+@pytest.fixture
+def interrupt() -> Callable[[type, int, Callable[[], object]], None]:
+    """Train by a call until Ctrl-C comes in a step of a module."""
+
+    def interrupt(module: type, step: int, train: Callable[[], object]) -> None:
+        whole = module.training_step
+
+        def stop(self, batch, batch_idx):
+            if self.global_step == step:
+                raise KeyboardInterrupt
+            return whole(self, batch, batch_idx)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(module, "training_step", stop)
+            with pytest.raises(KeyboardInterrupt):
+                train()
+
+    return interrupt
+
+
 @pytest.fixture(autouse=True)
 def _clean_torch() -> Iterator[None]:
     """Undo what Lightning and torch set for the whole process. Does not import torch for tests that do without."""

@@ -18,7 +18,7 @@ from rich.console import Console
 from medgraph.classification.data import LabelledDataModule
 from medgraph.classification.module import Classifier, ClassifierModule, Validation
 from medgraph.classification.options import ClassifierConfig, check
-from medgraph.config import DataConfig, ModelConfig, PromptOptions, run_dir, to_yaml
+from medgraph.config import DataConfig, ModelConfig, PromptOptions, to_yaml
 from medgraph.data import build_corpus
 from medgraph.data.cache import cache_folder, cache_images
 from medgraph.data.images import KeptImages
@@ -27,11 +27,10 @@ from medgraph.evaluation.estimate import Estimate
 from medgraph.evaluation.probes import ProbeResult, measure
 from medgraph.files import write_json
 from medgraph.models.build import assets_hash, build_vision
-from medgraph.training.alone import fit_alone
+from medgraph.training.alone import claim_run, fit_alone
 from medgraph.training.checkpoint import remove_checkpoints
-from medgraph.training.interrupts import Interrupts
 from medgraph.training.logging import quiet, write_csv
-from medgraph.training.rundir import claim, write_data_identity, write_identity
+from medgraph.training.rundir import write_data_identity
 
 STAGE = "classifier"
 RESAMPLES = 200
@@ -101,11 +100,8 @@ def classify(config: ClassifierConfig, console: Console | None = None) -> Classi
     quiet()
     check(config)
     console = console or Console()
-    folder = run_dir(config)
-    finished = folder / "results.json"
-    torch.set_num_threads(config.trainer.threads)
-    with Interrupts() as interrupts, claim(folder):
-        write_identity(config, folder)
+    with claim_run(config) as (folder, interrupts):
+        finished = folder / "results.json"
         if finished.exists():
             return ClassifierOutcome(folder, ClassifierResults.load(finished))
         corpus = _read(config.data)

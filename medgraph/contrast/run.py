@@ -17,7 +17,7 @@ import torch
 from rich.console import Console
 
 from medgraph.alignment.options import make_head
-from medgraph.config import run_dir, to_dict
+from medgraph.config import to_dict
 from medgraph.contrast.data import SPLITS, PairDataModule, pairs_in
 from medgraph.contrast.encoder import build_encoder, build_head, save_dual_encoder
 from medgraph.contrast.measure import measure, measure_split
@@ -30,13 +30,13 @@ from medgraph.data.cache import cache_folder, cache_images
 from medgraph.data.images import image_root
 from medgraph.data.records import Corpus
 from medgraph.prompting.encoder import DualEncoder, load_dual_encoder
-from medgraph.training.alone import Measuring, fit_alone
+from medgraph.training.alone import Measuring, claim_run, fit_alone
 from medgraph.training.board import write_hyperparameters
 from medgraph.training.checkpoint import remove_checkpoints
 from medgraph.training.interrupts import Interrupts
 from medgraph.training.logging import quiet, write_csv
 from medgraph.training.ranks import uses_gpu
-from medgraph.training.rundir import claim, write_data_identity, write_identity
+from medgraph.training.rundir import write_data_identity
 
 STAGE = "contrast"
 
@@ -93,11 +93,8 @@ def pretrain_dual(config: ContrastConfig, console: Console | None = None) -> Con
     quiet()
     check(config)
     console = console or Console()
-    folder = run_dir(config)
-    saved, finished = folder / "encoder", folder / "results.json"
-    torch.set_num_threads(config.trainer.threads)
-    with Interrupts() as interrupts, claim(folder):
-        write_identity(config, folder)
+    with claim_run(config) as (folder, interrupts):
+        saved, finished = folder / "encoder", folder / "results.json"
         if finished.exists():
             return ContrastOutcome(folder, saved, ContrastResults.load(finished))
         corpus = build_corpus(config.data)

@@ -14,7 +14,7 @@ import lightning as L
 import torch
 from rich.console import Console
 
-from medgraph.config import ModelConfig, run_dir, to_dict
+from medgraph.config import ModelConfig, to_dict
 from medgraph.data import build_corpus
 from medgraph.data.cache import cache_folder, cache_images
 from medgraph.data.records import Corpus
@@ -27,13 +27,13 @@ from medgraph.pretraining.options import PretrainConfig, check
 from medgraph.pretraining.probing import Probes
 from medgraph.pretraining.results import FIGURES, PretrainResults
 from medgraph.progress import bars_wanted
-from medgraph.training.alone import fit_alone
+from medgraph.training.alone import claim_run, fit_alone
 from medgraph.training.board import write_hyperparameters
 from medgraph.training.checkpoint import remove_checkpoints
 from medgraph.training.interrupts import Interrupts
 from medgraph.training.logging import quiet, write_csv
 from medgraph.training.representations import probe_tower
-from medgraph.training.rundir import claim, write_data_identity, write_identity
+from medgraph.training.rundir import write_data_identity
 
 STAGE = "pretraining"
 
@@ -69,11 +69,8 @@ def pretrain(config: PretrainConfig, console: Console | None = None) -> Pretrain
     quiet()
     check(config)
     console = console or Console()
-    folder = run_dir(config)
-    encoder, finished = folder / "encoder", folder / "results.json"
-    torch.set_num_threads(config.trainer.threads)
-    with Interrupts() as interrupts, claim(folder), bars_wanted(config.trainer.progress):
-        write_identity(config, folder)
+    with claim_run(config) as (folder, interrupts), bars_wanted(config.trainer.progress):
+        encoder, finished = folder / "encoder", folder / "results.json"
         if finished.exists():
             return PretrainOutcome(folder, encoder, PretrainResults.load(finished))
         labelled = build_corpus(config.data)

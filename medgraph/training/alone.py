@@ -3,29 +3,51 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
 import lightning as L
+import torch
 from lightning.pytorch.callbacks import RichProgressBar
 from rich.console import Console
 
-from medgraph.config import TrainerConfig
+from medgraph.config import RunConfig, TrainerConfig, run_dir
 from medgraph.training.board import Board
 from medgraph.training.checkpoint import AtomicCheckpointIO, Checkpoints, newest_checkpoint, step_of
 from medgraph.training.interrupts import Interrupts
 from medgraph.training.logging import MetricsLogger
+from medgraph.training.rundir import claim, write_identity
 from medgraph.training.spikes import SpikeGuard
 from medgraph.training.stages import fit, make_trainer, precision
 
 
 class AloneConfig(Protocol):
-    """What a configuration says about such a training: optimiser steps, largest gradient norm (0: any), trainer."""
+    """What a configuration says about such a training; a gradient norm of 0 stands for any."""
 
+    name: str
+    run: RunConfig
     steps: int
     grad_clip: float
     trainer: TrainerConfig
+
+
+@contextmanager
+def claim_run(config: AloneConfig) -> Iterator[tuple[Path, Interrupts]]:
+    """Hold the directory of a run, with its configuration and environment in it; signals are obeyed between steps.
+
+    Yields:
+        The directory, and the signals for `fit_alone`.
+
+    Raises:
+        ConfigError: if the directory belongs to another run or is in use.
+    """
+    folder = run_dir(config)
+    torch.set_num_threads(config.trainer.threads)
+    with Interrupts() as interrupts, claim(folder):
+        write_identity(config, folder)
+        yield folder, interrupts
 
 
 class Measuring(L.Callback):

@@ -142,21 +142,11 @@ def test_prompts_of_a_classifier_are_trained_and_the_tower_is_not():
 
 
 @pytest.mark.slow
-def test_an_interrupted_run_ends_with_the_same_results(tmp_path):
+def test_an_interrupted_run_ends_with_the_same_results(tmp_path, interrupt):
     trainer = TrainerConfig(accelerator="cpu", log_every=1, progress=False, checkpoint_every=2)
     options = {"mix": mix_config("yoco"), "steps": 8, "trainer": trainer}
     whole, config = classify(small(tmp_path / "whole", **options), QUIET), small(tmp_path / "parts", **options)
-    train = ClassifierModule.training_step
-
-    def stop(module, batch, batch_idx):
-        if module.global_step == 5:
-            raise KeyboardInterrupt
-        return train(module, batch, batch_idx)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ClassifierModule, "training_step", stop)
-        with pytest.raises(KeyboardInterrupt):
-            classify(config, QUIET)
+    interrupt(ClassifierModule, 5, lambda: classify(config, QUIET))
     parts = classify(config, QUIET)
     assert parts.results == whole.results
     assert json.dumps(read_metrics(parts.folder / "metrics.jsonl")) == json.dumps(

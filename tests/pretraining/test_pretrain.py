@@ -120,21 +120,11 @@ def test_the_source_of_the_images_is_chosen_as_anywhere_else(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("method", ["lvm_med", "byol"])
-def test_an_interrupted_run_ends_with_the_same_weights(method, tmp_path):
+def test_an_interrupted_run_ends_with_the_same_weights(method, tmp_path, interrupt):
     trainer = TrainerConfig(accelerator="cpu", log_every=1, progress=False, checkpoint_every=2)
     options = {"method": method, "steps": 8, "probe_every": 4, "trainer": trainer}
     whole, config = pretrain(small(tmp_path / "whole", **options), QUIET), small(tmp_path / "parts", **options)
-    train = PretrainModule.training_step
-
-    def stop(module, batch, batch_idx):
-        if module.global_step == 7:
-            raise KeyboardInterrupt
-        return train(module, batch, batch_idx)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(PretrainModule, "training_step", stop)
-        with pytest.raises(KeyboardInterrupt):
-            pretrain(config, QUIET)
+    interrupt(PretrainModule, 7, lambda: pretrain(config, QUIET))
     parts = pretrain(config, QUIET)
     first, second = (load_file(each.encoder / "model.safetensors") for each in (whole, parts))
     assert first.keys() == second.keys()
