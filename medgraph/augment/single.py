@@ -5,7 +5,9 @@ Letters: B batch, C channels, H and W height and width, K classes.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -13,9 +15,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from medgraph.augment.base import Maps, Mix, soft_cross_entropy
+from medgraph.augment.draws import draw_chains, draw_crops
 from medgraph.augment.operations import OPERATIONS, jitter
 
-MAX_DEPTH = 3
 ASPECTS = (3 / 4, 4 / 3)
 """Width by height of the crops of CropMix, before they are resized."""
 
@@ -52,20 +54,13 @@ class AugMix(Mix):
 
     def blend(self, images: Tensor, rng: np.random.Generator) -> Tensor:
         """One version of each image."""
-        mixed = []
-        for image in images.split(1):
-            chains = torch.stack([self.chain(image, rng) for _ in range(self.width)])
-            weights = images.new_tensor(rng.dirichlet([self.alpha] * self.width))
-            share = float(rng.beta(self.alpha, self.alpha))
-            mixed.append(torch.lerp(image, torch.einsum("w,wbchr->bchr", weights, chains), share))
-        return torch.cat(mixed)
+        change = partial(self.change, rng=rng)
+        return torch.cat([blend(*draw_chains(image, change, self.width, self.alpha, rng)) for image in images.split(1)])
 
-    def chain(self, image: Tensor, rng: np.random.Generator) -> Tensor:
-        """One to three changes of a (1, C, H, W) image."""
-        for _ in range(rng.integers(1, MAX_DEPTH + 1)):
-            operation = OPERATIONS[rng.integers(len(OPERATIONS))]
-            image = operation(image, rng.uniform(0.1, self.severity), rng)
-        return image
+    def change(self, image: Tensor, rng: np.random.Generator) -> Tensor:
+        """One change of a (1, C, H, W) image."""
+        operation = OPERATIONS[rng.integers(len(OPERATIONS))]
+        return operation(image, rng.uniform(0.1, self.severity), rng)
 
     def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Cross entropy of the images as they are, and the divergence of the three predictions."""
@@ -97,16 +92,11 @@ class CropMix(Mix):
         self, images: Tensor, targets: Tensor, rng: np.random.Generator, maps: Maps | None
     ) -> tuple[Tensor, Tensor]:
         """See `Mix`."""
-        return torch.cat([self.blend(image, rng) for image in images.split(1)]), targets
-
-    def blend(self, image: Tensor, rng: np.random.Generator) -> Tensor:
-        """Mix the crops of a (1, C, H, W) image."""
-        edges = np.linspace(self.scale, 1, self.crops + 1)
-        order = rng.permutation(self.crops)
-        first, *others = (random_crop(image, rng.uniform(edges[i], edges[i + 1]), rng) for i in order)
-        for crop in others:
-            first = torch.lerp(crop, first, float(rng.beta(self.ratio / self.crops, self.ratio / self.crops)))
-        return first
+        mixed = []
+        for image in images.split(1):
+            crop = partial(random_crop, image, rng=rng)
+            mixed.append(blend(*draw_crops(crop, self.crops, self.scale, self.ratio, rng)))
+        return torch.cat(mixed), targets
 
 
 @dataclass
@@ -134,6 +124,11 @@ class YOCO(Mix):
         halves = image.tensor_split(2, axis)
         flipped = [half.flip(3) if rng.random() < self.flip else half for half in halves]
         return torch.cat([jitter(half, self.jitter, rng) for half in flipped], axis)
+
+
+def blend(images: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
+    """Weighted sum."""
+    return torch.einsum("w,wbchr->bchr", images[0].new_tensor(weights), torch.stack(list(images)))
 
 
 def random_crop(image: Tensor, area: float, rng: np.random.Generator) -> Tensor:

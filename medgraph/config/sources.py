@@ -22,7 +22,7 @@ class DataConfig:
     seed: int = 0
     """Seed of the data (not of training): splits, questions, generated images."""
     augment: list[str] = field(default_factory=list)
-    """Changes of the training images, in order: shift, rotate, intensity, crop_mix, yoco, aug_mix, hflip."""
+    """Changes of the training images, in order: shift, rotate, intensity, cropmix, yoco, augmix, hflip."""
     cache: str = ""
     """Folder for a memory-mapped file of the decoded images, or `auto` for the user's cache folder; empty: none."""
 

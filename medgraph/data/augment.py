@@ -1,7 +1,9 @@
 """Augmentation of training images: a function of the image, the names and (seed, epoch, index), so that runs resume.
 
 Images are (H, W, 3) uint8 before and after. All but ``hflip`` leave what a text says about an image true: no
-classes are mixed, and left stays left. Whole batches are mixed for classifiers in `medgraph.augment`.
+classes are mixed, and left stays left. `medgraph.augment` mixes whole batches, for classifiers, on their device.
+CropMix, AugMix and YOCO are in both: theirs chain, crop and mirror as published, which changes sides, shape and density.
+What CropMix and AugMix draw is written once, in `medgraph.augment.draws`.
 """
 
 from __future__ import annotations
@@ -11,14 +13,15 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import PIL.Image
 
+from medgraph.augment.draws import draw_chains, draw_crops
 from medgraph.config.errors import ConfigError, suggest
 from medgraph.data.records import Image
 
 Transform = Callable[[Image, np.random.Generator], Image]
 
 MAX_SHIFT, MAX_DEGREES, MAX_GAIN = 0.06, 10.0, 1.25
-CHAINS, MAX_DEPTH = 3, 3
-SCALES = ((0.4, 0.7), (0.7, 1.0))
+CHAINS = 3
+CROPS, SMALLEST_CROP = 2, 0.4
 
 _STREAM = 1
 """Apart from the draws that a data set makes with the same seed, epoch and index."""
@@ -79,10 +82,9 @@ def intensity(image: Image, rng: np.random.Generator) -> Image:
     return np.rint(255 * levels).astype(np.uint8)[image]
 
 
-def crop_mix(image: Image, rng: np.random.Generator) -> Image:
-    """Blend crops of the same image at several scales (CropMix, arXiv:2205.15955): one for each range in `SCALES`."""
-    crops = [_crop(image, rng.uniform(*scale), rng) for scale in SCALES]
-    return _blend(crops, rng.dirichlet(np.ones(len(crops))))
+def cropmix(image: Image, rng: np.random.Generator) -> Image:
+    """Blend `CROPS` crops of the same image, at any share (CropMix, arXiv:2205.15955); their aspect stays."""
+    return _blend(*draw_crops(lambda area: _crop(image, area, rng), CROPS, SMALLEST_CROP, ratio=CROPS, rng=rng))
 
 
 def yoco(image: Image, rng: np.random.Generator) -> Image:
@@ -91,19 +93,9 @@ def yoco(image: Image, rng: np.random.Generator) -> Image:
     return np.concatenate([_random_step(half, rng) for half in np.array_split(image, 2, axis)], axis)
 
 
-def aug_mix(image: Image, rng: np.random.Generator) -> Image:
-    """Blend `CHAINS` chains of one to `MAX_DEPTH` changes with the image (AugMix, arXiv:1912.02781, without its loss).
-
-    Weights of the chains are Dirichlet(1), the weight of their blend is Beta(1, 1).
-    """
-    chains = []
-    for _ in range(CHAINS):
-        changed = image
-        for _ in range(rng.integers(1, MAX_DEPTH + 1)):
-            changed = _random_step(changed, rng)
-        chains.append(changed)
-    share = rng.beta(1, 1)
-    return _blend([image, *chains], np.array([1 - share, *share * rng.dirichlet(np.ones(CHAINS))]))
+def augmix(image: Image, rng: np.random.Generator) -> Image:
+    """Blend `CHAINS` chains of changes with the image (AugMix, arXiv:1912.02781, without its loss)."""
+    return _blend(*draw_chains(image, lambda changed: _random_step(changed, rng), CHAINS, 1.0, rng))
 
 
 def hflip(image: Image, rng: np.random.Generator) -> Image:
@@ -115,9 +107,9 @@ AUGMENTATIONS: dict[str, Transform] = {
     "shift": shift,
     "rotate": rotate,
     "intensity": intensity,
-    "crop_mix": crop_mix,
+    "cropmix": cropmix,
     "yoco": yoco,
-    "aug_mix": aug_mix,
+    "augmix": augmix,
     "hflip": hflip,
 }
 """By name, the one that makes texts about sides wrong last."""
@@ -147,6 +139,6 @@ def _crop(image: Image, area: float, rng: np.random.Generator) -> Image:
     return np.asarray(resized)
 
 
-def _blend(images: Sequence[Image], weights: np.ndarray) -> Image:
+def _blend(images: Sequence[Image], weights: Sequence[float]) -> Image:
     """Weighted sum, rounded; the weights sum to 1."""
     return np.rint(np.tensordot(weights, np.stack(images).astype(np.float32), 1)).clip(0, 255).astype(np.uint8)

@@ -53,9 +53,9 @@ def test_geometry_follows_its_definition(monkeypatch):
     np.testing.assert_array_equal(module.shift(image, rng), image)
     monkeypatch.setattr(module, "MAX_GAIN", 1.0)
     np.testing.assert_array_equal(module.intensity(image, rng), image)
-    monkeypatch.setattr(module, "SCALES", ((1.0, 1.0),))
-    np.testing.assert_array_equal(module.crop_mix(image, rng), image)
-    for name in ("yoco", "aug_mix"):  # made of the three above
+    monkeypatch.setattr(module, "SMALLEST_CROP", 1.0)
+    np.testing.assert_array_equal(module.cropmix(image, rng), image)
+    for name in ("yoco", "augmix"):  # made of the three above
         np.testing.assert_array_equal(AUGMENTATIONS[name](image, rng), image)
 
 
