@@ -10,8 +10,9 @@ from pathlib import Path
 from medgraph.cg.execute import is_done, result_file
 from medgraph.cg.experiments import Experiment
 from medgraph.cg.plan import Plan
-from medgraph.cg.verdicts import Scores, Scoring, read_scores
+from medgraph.cg.verdicts import Scoring, read_scores
 from medgraph.config import ConfigError
+from medgraph.evaluation.effects import Scores
 from medgraph.progress import track
 
 

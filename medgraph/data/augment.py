@@ -2,8 +2,8 @@
 
 Images are (H, W, 3) uint8 before and after. All but ``hflip`` leave what a text says about an image true: no
 classes are mixed, and left stays left. `medgraph.augment` mixes whole batches, for classifiers, on their device.
-CropMix, AugMix and YOCO are in both: theirs chain, crop and mirror as published, which changes sides, shape and density.
-What CropMix and AugMix draw is written once, in `medgraph.augment.draws`.
+CropMix, AugMix and YOCO are in both: there they chain, crop and mirror as published, which changes sides, shape and
+density. What CropMix and AugMix draw is written once, in `medgraph.augment.draws`.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from medgraph.cg.verdicts import Effect, Scores, compare
+from medgraph.evaluation.effects import Effect, Scores, effect_of
 from medgraph.evaluation.statistics import holm
 from medgraph.prompting.draw import TaskImage
 
@@ -79,7 +79,7 @@ class FewShotResults:
         """
         found = {method: scores for method in self.classified if (scores := points(method)) is not None}
         first = found.pop(self.reference)
-        effects = [compare(first, scores, method) for method, scores in found.items()]
+        effects = [effect_of(first, scores, method) for method, scores in found.items()]
         corrected = holm([effect.p for effect in effects])
         return {e.control: replace(e, p_holm=p) for e, p in zip(effects, corrected, strict=True)}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from medgraph.cg.outcomes import Outcome
-from medgraph.cg.verdicts import Effect
+from medgraph.evaluation.effects import Effect
 from medgraph.evaluation.plain import to_plain
 from medgraph.report.cg_study import CgStudy, Sheet, accuracy_interval
 from medgraph.report.tables import RunTable

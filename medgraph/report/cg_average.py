@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from medgraph.cg.outcomes import Outcome
-from medgraph.cg.verdicts import interval_of_average
+from medgraph.evaluation.effects import interval_of_average
 from medgraph.evaluation.plain import to_plain
 from medgraph.evaluation.statistics import Interval
 from medgraph.report import plots

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from medgraph.cg.combinations import DIRECTIONS
 from medgraph.cg.outcomes import Outcome
 from medgraph.cg.published import PublishedRow
-from medgraph.cg.verdicts import Effect, Verdict, judge
+from medgraph.cg.verdicts import Verdict, judge
+from medgraph.evaluation.effects import Effect
 from medgraph.evaluation.plain import to_plain
 from medgraph.evaluation.statistics import Interval, wilson
 from medgraph.report.cg_study import CgStudy, Sheet

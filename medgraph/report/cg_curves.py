@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from medgraph.cg.outcomes import Outcome
-from medgraph.cg.verdicts import Scores, interval_of, resampled_means
+from medgraph.evaluation.effects import Scores, interval_of, resample_seeds_and_images
 from medgraph.evaluation.plain import to_plain
 from medgraph.evaluation.statistics import Floats, Interval, percentile_interval
 from medgraph.report.cg_study import CgStudy, Sheet, accuracy_interval
@@ -75,7 +75,7 @@ def curve(name: str, points: dict[int, Scores]) -> Curve:
     sizes = np.array(list(points))
     weights = area_weights(sizes)
     whole = np.tensordot(weights, np.array([one.points for one in scores]), 1)  # (S, N): the area is linear
-    drawn = np.array([resampled_means(one.points, one.images) for one in scores])  # (K, R)
+    drawn = np.array([resample_seeds_and_images(one.points, one.images) for one in scores])  # (K, R)
     clusters = len(whole) if len(whole) > 1 else len(set(scores[0].images))
     ends = percentile_interval(sizes[first_reached(drawn)].astype(float), clusters)
     accuracy = np.array([one.accuracy for one in scores])

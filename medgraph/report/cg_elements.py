@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from medgraph.cg.outcomes import Outcome
-from medgraph.cg.verdicts import Effect
 from medgraph.data.records import ELEMENTS
+from medgraph.evaluation.effects import Effect
 from medgraph.evaluation.plain import to_plain
 from medgraph.evaluation.statistics import Interval, paired_over_seeds
 from medgraph.report.cg_study import CgStudy, Sheet

@@ -9,7 +9,7 @@ from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from medgraph.cg.verdicts import Effect, Scores
+from medgraph.evaluation.effects import Effect, Scores
 from medgraph.evaluation.statistics import Floats
 from medgraph.report.cg_curves import Curve
 from medgraph.report.cg_study import accuracy_interval

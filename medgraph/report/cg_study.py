@@ -14,10 +14,11 @@ from medgraph.cg.outcomes import Outcome, read_outcomes
 from medgraph.cg.plan import Plan
 from medgraph.cg.published import PublishedRow, rows_of
 from medgraph.cg.relations import PARTS
-from medgraph.cg.verdicts import Effect, Scores, Scoring, compare, interval_of
+from medgraph.cg.verdicts import Scoring
 from medgraph.config import ConfigError
 from medgraph.data.records import MATTriplet
 from medgraph.data.registry import builtin
+from medgraph.evaluation.effects import Effect, Scores, effect_of, interval_of
 from medgraph.evaluation.statistics import Interval
 from medgraph.files import read_json
 from medgraph.report.tables import RunTable
@@ -146,7 +147,7 @@ class CgStudy:
         """An arm against a control; experiments that share their runs are compared once."""
         place = id(arm), id(control)
         if place not in self._effects:
-            self._effects[place] = compare(arm, control, name)
+            self._effects[place] = effect_of(arm, control, name)
         return self._effects[place]
 
     def published(self, outcome: Outcome) -> list[PublishedRow]:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from medgraph.cg.verdicts import Scores, interval_of
+from medgraph.evaluation.effects import Scores, interval_of
 from medgraph.prompting.draw import TaskImage
 from medgraph.prompting.report import base_to_new_table, paired_table, tables
 from medgraph.prompting.results import FewShotResults, harmonic, macro_f1, score

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from medgraph.cg.verdicts import Scores
+from medgraph.evaluation.effects import Scores
 from medgraph.report.cg_curves import area_weights, curve, first_reached
 
 

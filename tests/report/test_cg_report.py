@@ -8,7 +8,7 @@ from rich.console import Console
 from medgraph.cg.experiments import Arm, Experiment
 from medgraph.cg.outcomes import Outcome
 from medgraph.cg.plan import Plan, PlannedRun
-from medgraph.cg.verdicts import Scores
+from medgraph.evaluation.effects import Scores
 from medgraph.report.cg_combinations import judged, rates
 from medgraph.report.cg_elements import ALONE, LEFT_OUT, ONLY, contributions
 from medgraph.report.cg_page import terminal, write_cg_report
@@ -25,7 +25,7 @@ RATES = {"related": 0.75, "target": 0.9, "only_modality": 0.6, "multi_task": 0.8
 
 @pytest.fixture(autouse=True)
 def _few_resamples(monkeypatch):
-    monkeypatch.setattr("medgraph.cg.verdicts.RESAMPLES", 300)
+    monkeypatch.setattr("medgraph.evaluation.effects.RESAMPLES", 300)
 
 
 def scores(rate: float, name: str, seeds: int = 3) -> Scores:
@@ -93,7 +93,7 @@ def study(folder, experiments=EXPERIMENTS, backbones=("",), unfinished=()) -> Cg
 @pytest.fixture(scope="module")
 def written(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("medgraph.cg.verdicts.RESAMPLES", 300)
+        patch.setattr("medgraph.evaluation.effects.RESAMPLES", 300)
         return write_cg_report(study(tmp_path_factory.mktemp("lung")))
 
 
