@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from medgraph.cg.verdicts import Effect, Scores, interval_of
+from medgraph.evaluation.effects import Effect, Scores, interval_of
 from medgraph.evaluation.plain import to_plain
 from medgraph.evaluation.statistics import Interval
 from medgraph.files import write_json
