@@ -25,8 +25,8 @@ from medgraph.config import PhantomConfig
 from medgraph.console import user_errors
 from medgraph.contrast.options import ContrastConfig
 from medgraph.contrast.study import contrast_study
-from medgraph.pretraining.comparison import Comparison
-from medgraph.pretraining.study import PretrainStudy, run_study
+from medgraph.evaluation.comparison import Comparison
+from medgraph.training.arms import ArmStudy, run_arms
 
 MGCA = ("alignment=mgca", "alignment.num_prototypes=100")
 ARMS: dict[str, tuple[str, ...]] = {
@@ -41,7 +41,7 @@ ARMS: dict[str, tuple[str, ...]] = {
 """Arms by name: the methods, then what ConVIRT's sampling and MGCA's levels do."""
 
 
-def plan() -> PretrainStudy:
+def plan() -> ArmStudy:
     """The arms and what they share."""
     data = PhantomConfig(
         num_train=1000, num_task=1, num_val=200, num_test=300, num_ood=0, num_modalities=3, num_areas=2, holdout=0,
@@ -59,7 +59,7 @@ def plan() -> PretrainStudy:
 def main(argv: Sequence[str] | None = None) -> list[Comparison]:
     """Run, compare and report."""
     with user_errors():
-        return run_study(plan(), sys.argv[1:] if argv is None else argv)
+        return run_arms(plan(), sys.argv[1:] if argv is None else argv)
 
 
 if __name__ == "__main__":

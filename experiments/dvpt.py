@@ -19,8 +19,8 @@ from collections.abc import Sequence
 
 from medgraph.classification.study import classifier_study
 from medgraph.console import user_errors
-from medgraph.pretraining.comparison import Comparison
-from medgraph.pretraining.study import PretrainStudy, run_study
+from medgraph.evaluation.comparison import Comparison
+from medgraph.training.arms import ArmStudy, run_arms
 
 ARMS: dict[str, tuple[str, ...]] = {
     "linear": ("tuning=linear", "lr=0.01"),
@@ -30,7 +30,7 @@ ARMS: dict[str, tuple[str, ...]] = {
 """Arms by name. Few parameters learn at ten times the rate of a whole tower; the rates were not searched."""
 
 
-def plan() -> PretrainStudy:
+def plan() -> ArmStudy:
     """The arms and what they share."""
     return classifier_study("dvpt", "What of a tower is tuned: head, dynamic prompts, or all of it", ARMS, tuple(ARMS))
 
@@ -38,7 +38,7 @@ def plan() -> PretrainStudy:
 def main(argv: Sequence[str] | None = None) -> list[Comparison]:
     """Run, compare and report."""
     with user_errors():
-        return run_study(plan(), sys.argv[1:] if argv is None else argv)
+        return run_arms(plan(), sys.argv[1:] if argv is None else argv)
 
 
 if __name__ == "__main__":

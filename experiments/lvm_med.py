@@ -22,9 +22,10 @@ from collections.abc import Sequence
 
 from medgraph.config import PhantomConfig
 from medgraph.console import user_errors
-from medgraph.pretraining.comparison import Comparison
+from medgraph.evaluation.comparison import Comparison
 from medgraph.pretraining.options import OFFICIAL, PretrainConfig
-from medgraph.pretraining.study import PretrainStudy, run_study
+from medgraph.pretraining.study import pretrain_study
+from medgraph.training.arms import ArmStudy, run_arms
 
 ARMS: dict[str, tuple[str, ...]] = {
     "random": ("steps=0",),
@@ -41,10 +42,10 @@ ARMS: dict[str, tuple[str, ...]] = {
 """Arms by name: the methods, then LVM-Med with the published settings, then the ablations of the paper."""
 
 
-def plan() -> PretrainStudy:
+def plan() -> ArmStudy:
     """The arms and what they share."""
     data = PhantomConfig(num_train=4000, num_val=400, num_test=800, num_ood=0)
-    return PretrainStudy(
+    return pretrain_study(
         title="Pre-training of a vision tower: LVM-Med against SimCLR, BYOL, VICReg and random weights",
         base=PretrainConfig(name="lvm_med", data=data),
         arms=ARMS,
@@ -55,7 +56,7 @@ def plan() -> PretrainStudy:
 def main(argv: Sequence[str] | None = None) -> list[Comparison]:
     """Run, compare and report."""
     with user_errors():
-        return run_study(plan(), sys.argv[1:] if argv is None else argv)
+        return run_arms(plan(), sys.argv[1:] if argv is None else argv)
 
 
 if __name__ == "__main__":

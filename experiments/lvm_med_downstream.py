@@ -21,9 +21,9 @@ from collections.abc import Sequence
 
 from medgraph.config import ConfigError, PhantomConfig
 from medgraph.console import user_errors
-from medgraph.pretraining.comparison import Comparison
+from medgraph.evaluation.comparison import Comparison
 from medgraph.pretraining.downstream import DownstreamConfig, check, fine_tune
-from medgraph.pretraining.study import PretrainStudy, run_study
+from medgraph.training.arms import ArmStudy, run_arms
 
 FINE_TUNED = "Encoder and task are trained together: equal steps, batches, layers on top and learning rate."
 COMPARED = (
@@ -33,7 +33,7 @@ COMPARED = (
 )
 
 
-def plan(encoders: Sequence[str] = ()) -> PretrainStudy:
+def plan(encoders: Sequence[str] = ()) -> ArmStudy:
     """Random weights, then an arm for each of ``NAME:PATH``.
 
     Raises:
@@ -47,7 +47,7 @@ def plan(encoders: Sequence[str] = ()) -> PretrainStudy:
         arms[name] = (f"encoder={path}",)
     first = next(iter(arms.values()), ("encoder=tiny",))
     data = PhantomConfig(num_train=1000, num_val=1, num_test=400, num_ood=0)
-    return PretrainStudy(
+    return ArmStudy(
         title="Fine-tuning of encoders: LVM-Med against random weights",
         base=DownstreamConfig(name="lvm_med_downstream", data=data),
         arms={"random": (*first, "weights=random"), **arms},
@@ -65,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> list[Comparison]:
         arguments = sys.argv[1:] if argv is None else list(argv)
         named = [argument.removeprefix("encoders=") for argument in arguments if argument.startswith("encoders=")]
         encoders = [encoder for each in named for encoder in each.split(",")]
-        return run_study(plan(encoders), [each for each in arguments if not each.startswith("encoders=")])
+        return run_arms(plan(encoders), [each for each in arguments if not each.startswith("encoders=")])
 
 
 if __name__ == "__main__":

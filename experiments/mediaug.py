@@ -21,8 +21,8 @@ from collections.abc import Sequence
 
 from medgraph.classification.study import classifier_study
 from medgraph.console import user_errors
-from medgraph.pretraining.comparison import Comparison
-from medgraph.pretraining.study import PretrainStudy, run_study
+from medgraph.evaluation.comparison import Comparison
+from medgraph.training.arms import ArmStudy, run_arms
 
 ARMS: dict[str, tuple[str, ...]] = {
     "none": ("mix=none",),
@@ -37,7 +37,7 @@ ARMS: dict[str, tuple[str, ...]] = {
 """Arms by name: none, the six, and AugMix without the second term of its loss."""
 
 
-def plan() -> PretrainStudy:
+def plan() -> ArmStudy:
     """The arms and what they share."""
     return classifier_study("mediaug", "Mixes of training images for a classifier", ARMS, tuple(ARMS)[:-1])
 
@@ -45,7 +45,7 @@ def plan() -> PretrainStudy:
 def main(argv: Sequence[str] | None = None) -> list[Comparison]:
     """Run, compare and report."""
     with user_errors():
-        return run_study(plan(), sys.argv[1:] if argv is None else argv)
+        return run_arms(plan(), sys.argv[1:] if argv is None else argv)
 
 
 if __name__ == "__main__":

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 
 from medgraph.classification.options import ClassifierConfig, check
 from medgraph.classification.run import classify
-from medgraph.config import PhantomConfig
-from medgraph.pretraining.study import PretrainStudy
+from medgraph.config import DataConfig, PhantomConfig, to_yaml
+from medgraph.data import build_corpus
+from medgraph.data.images import KeptImages
+from medgraph.data.records import Corpus
+from medgraph.training.arms import ArmStudy
 
 MEASURED = "Equal steps, batches and order of images; measured once on the test split."
 COMPARED = (
@@ -22,27 +27,42 @@ CURVES = (
 )
 
 
+class KeptCorpus:
+    """Reads a corpus, and hands the last one out again with its decoded images: the runs of a study share them."""
+
+    def __init__(self) -> None:
+        self._last: tuple[str, Corpus] | None = None
+
+    def __call__(self, config: DataConfig) -> Corpus:
+        """The corpus of a configuration."""
+        key = to_yaml(config)
+        if self._last is None or self._last[0] != key:
+            corpus = build_corpus(config)
+            self._last = key, replace(corpus, load_image=KeptImages(corpus.load_image))
+        return self._last[1]
+
+
 def classifier_study(
     name: str, title: str, arms: Mapping[str, Sequence[str]], default: Sequence[str], seeds: int = 5
-) -> PretrainStudy:
+) -> ArmStudy:
     """A study of classifiers on phantoms, or on whatever its arguments say.
 
     Args:
         name: folder of the study.
         title: heading of its report.
-        arms: see `PretrainStudy`.
-        default: see `PretrainStudy`.
+        arms: see `ArmStudy`.
+        default: see `ArmStudy`.
         seeds: how many, from 0.
     """
     data = PhantomConfig(num_train=240, num_val=120, num_test=480, num_ood=0, num_modalities=2, num_areas=2)
-    return PretrainStudy(
+    return ArmStudy(
         title=title,
         base=ClassifierConfig(name=name, data=data),
         arms=arms,
         default=default,
-        seeds=seeds,
         check=check,
-        run=classify,
+        run=partial(classify, read=KeptCorpus()),
         compared=COMPARED,
         curves=CURVES,
+        seeds=seeds,
     )

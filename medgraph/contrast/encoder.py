@@ -17,8 +17,8 @@ from medgraph.alignment.head import AlignmentHead, AlignmentInput, NodeSet
 from medgraph.alignment.heads.base import MAX_SCALE, LearntScale
 from medgraph.config import ConfigError
 from medgraph.contrast.data import PairBatch
+from medgraph.models.saving import save_parts
 from medgraph.models.vision import image_settings
-from medgraph.pretraining.encoder import save_parts
 from medgraph.prompting.encoder import DualEncoder, load_dual_encoder
 from medgraph.prompting.tiny_clip import tiny_encoder
 

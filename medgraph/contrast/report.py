@@ -8,7 +8,7 @@ from pathlib import Path
 
 from medgraph.contrast.options import ContrastConfig
 from medgraph.contrast.results import ContrastResults
-from medgraph.pretraining.report import Section, run_curves, write_sections
+from medgraph.report.sections import Section, run_curves, write_sections
 from medgraph.report.tables import RunTable
 from medgraph.report.words import interval, percent
 from medgraph.training.logging import read_metrics
@@ -18,7 +18,6 @@ CURVES = (
                                           "val/zero_shot_area": "area"}),
     ("Recall@5 on validation", {"val/image_to_text_5": "image to text", "val/text_to_image_5": "text to image"}),
 )  # fmt: skip
-"""Title, and label by key of the log."""
 
 
 def figure_table(results: ContrastResults) -> RunTable:
@@ -44,9 +43,7 @@ def write_run_report(folder: Path, config: ContrastConfig, results: ContrastResu
         results: figures of the encoder.
         warnings: sentences about the data.
     """
-    lines = read_metrics(folder / "metrics.jsonl")
-    curves = (("Loss", {"train/loss": "loss"}), *CURVES)
-    figures = [drawn for title, series in curves if (drawn := run_curves(lines, title, series))]
+    figures = run_curves(read_metrics(folder / "metrics.jsonl"), (("Loss", {"train/loss": "loss"}), *CURVES))
     sections = [
         Section("figures", "What the encoders have learnt", "Classification by prompts alone, retrieval, and linear "
                 "probes on features of the frozen vision tower.", tables=[figure_table(results)], warnings=warnings),

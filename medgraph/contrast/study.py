@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from medgraph.contrast.options import ContrastConfig, check
 from medgraph.contrast.report import CURVES
 from medgraph.contrast.run import pretrain_dual
-from medgraph.pretraining.study import PretrainStudy
+from medgraph.training.arms import ArmStudy
 
 _PROMPTS = "Nothing is fitted: an image is what the nearest prompt says. Ties count by their share."
 _SEARCH = "Among all pairs of the test split; equal texts answer each other, ties count against the model."
@@ -25,6 +25,6 @@ COMPARED = (
 
 def contrast_study(
     title: str, base: ContrastConfig, arms: Mapping[str, Sequence[str]], default: Sequence[str], seeds: int = 3
-) -> PretrainStudy:
-    """A study of dual encoders for `medgraph.pretraining.study.run_study`; arguments as those of `PretrainStudy`."""
-    return PretrainStudy(title, base, arms, default, seeds, check, pretrain_dual, COMPARED, CURVES)
+) -> ArmStudy:
+    """A study of dual encoders for `medgraph.training.arms.run_arms`; arguments as those of `ArmStudy`."""
+    return ArmStudy(title, base, arms, default, check, pretrain_dual, COMPARED, CURVES, seeds)

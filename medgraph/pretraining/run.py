@@ -19,9 +19,9 @@ from medgraph.data import build_corpus
 from medgraph.data.cache import cache_folder, cache_images
 from medgraph.data.records import Corpus
 from medgraph.models.build import assets_hash, build_vision
+from medgraph.models.saving import hugging_face_model, save_encoder
 from medgraph.models.vision import VisionTower, load_vision
 from medgraph.pretraining.data import ViewDataModule, read_images
-from medgraph.pretraining.encoder import hugging_face_model, save_encoder
 from medgraph.pretraining.module import PretrainModule
 from medgraph.pretraining.options import PretrainConfig, check
 from medgraph.pretraining.probing import Probes

@@ -11,13 +11,13 @@ from medgraph.evaluation.effects import Effect, Scores, interval_of
 from medgraph.evaluation.plain import to_plain
 from medgraph.evaluation.statistics import Interval
 from medgraph.files import write_json
-from medgraph.pretraining.report import Section, write_sections
 from medgraph.prompting.options import FewShotConfig
 from medgraph.prompting.results import FewShotResults
 from medgraph.report import plots
 from medgraph.report.cg_curves import curve
 from medgraph.report.cg_figures import size_curves
 from medgraph.report.page import Picture, picture
+from medgraph.report.sections import Section, write_sections
 from medgraph.report.tables import RunTable, write_tables
 from medgraph.report.words import interval, p_value, percent, points
 

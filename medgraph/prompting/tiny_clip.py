@@ -17,7 +17,7 @@ from torch import Tensor
 from medgraph.config import ConfigError
 from medgraph.data.collate import stack_images
 from medgraph.data.records import Corpus, Record, conversations_in
-from medgraph.pretraining.encoder import save_parts
+from medgraph.models.saving import save_parts
 from medgraph.progress import track
 from medgraph.prompting.classes import TEMPLATES, WORDINGS, ClassTexts, describe_by_template
 from medgraph.prompting.draw import full_name

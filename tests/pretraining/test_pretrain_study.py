@@ -1,33 +1,15 @@
-import math
 import runpy
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from medgraph.config import ConfigError, parse
+from medgraph.config import parse
 from medgraph.evaluation.probes import Features
-from medgraph.pretraining.comparison import compare
 from medgraph.pretraining.options import check
 from medgraph.pretraining.probing import effective_rank, quick_probes
-from medgraph.pretraining.study import run_study
 
 FILE = Path(__file__).parents[2] / "experiments" / "lvm_med.py"
-
-
-def test_arms_are_compared_seed_by_seed():
-    result = compare("linear", "Accuracy", {"random": [0.5, 0.6, 0.4], "a": [0.6, 0.71, 0.52], "b": [0.5, 0.5, 0.5]},
-                     "random")  # fmt: skip
-    reference, a, b = result.rows
-    assert reference.versus is None
-    assert a.versus.mean == pytest.approx(0.11)
-    assert a.versus.low > 0
-    assert a.p_holm == pytest.approx(2 * a.versus.p)
-    assert b.versus.low < 0 < b.versus.high
-    alone = compare("linear", "Accuracy", {"random": [0.5], "a": [0.6]}, "random").rows[1]
-    assert math.isnan(alone.versus.low)
-    with pytest.raises(ValueError, match="reference 'x'"):
-        compare("linear", "Accuracy", {"a": [0.5]}, "x")
 
 
 def test_collapse_shows_in_the_figures_and_so_does_what_features_know():
@@ -56,16 +38,6 @@ def test_every_arm_differs_from_lvm_med_in_what_its_name_says():
         changed = {key for key in vars(base) if getattr(base, key) != getattr(config, key)}
         assert changed <= {"method", "steps", "matching"}, name
         assert (changed == set()) == (name == "lvm_med"), name
-
-
-def test_arguments_of_a_study_are_checked_before_anything_runs():
-    study = runpy.run_path(str(FILE))["plan"]()
-    with pytest.raises(ConfigError, match="arms=nothing: no such arm; known: random, simclr"):
-        run_study(study, ["arms=nothing"])
-    with pytest.raises(ConfigError, match="seeds=0: expected at least 1"):
-        run_study(study, ["seeds=0"])
-    with pytest.raises(ConfigError, match="use seeds=N"):
-        run_study(study, ["seed=3"])
 
 
 @pytest.mark.slow

@@ -8,12 +8,12 @@ import pytest
 
 from medgraph.evaluation.results import Results
 from medgraph.evaluation.study import StudyRun
-from medgraph.pretraining.report import Section, write_sections
 from medgraph.report import plots
 from medgraph.report.failures import PAGE
 from medgraph.report.page import picture
 from medgraph.report.provenance import provenance
 from medgraph.report.run import write_report
+from medgraph.report.sections import Section, write_sections
 from medgraph.report.study import write_study_report
 from medgraph.report.tables import RunTable
 

@@ -1,4 +1,4 @@
-"""A pre-trained tower as a folder that `model.vision` and Hugging Face load."""
+"""Trained towers and encoders as folders that `model.vision` and Hugging Face load."""
 
 from __future__ import annotations
 

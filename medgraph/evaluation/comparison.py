@@ -1,4 +1,4 @@
-"""Arms of pre-training over seeds: one figure of a probe, paired differences to a reference arm."""
+"""One figure of several arms over seeds: means, and paired differences to a reference arm."""
 
 from __future__ import annotations
 

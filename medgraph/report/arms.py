@@ -1,0 +1,105 @@
+"""The page of a study whose arms were compared under one figure or more, and its tables."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from medgraph.evaluation.comparison import Comparison
+from medgraph.evaluation.statistics import Interval, paired_over_seeds
+from medgraph.report import plots
+from medgraph.report.page import Picture, picture
+from medgraph.report.sections import Curves, Section, write_sections
+from medgraph.report.tables import RunTable, write_tables
+from medgraph.report.words import interval, p_value, percent, points
+
+Log = Sequence[Mapping[str, Any]]
+"""Lines of a run's ``metrics.jsonl``."""
+
+
+def write_arms_report(
+    folder: Path, title: str, comparisons: Sequence[Comparison], logs: Mapping[str, Sequence[Log]], curves: Curves
+) -> Path:
+    """Write ``report.html`` and one table a comparison as CSV, Markdown and LaTeX.
+
+    Args:
+        folder: of the study; made if absent.
+        title: heading.
+        comparisons: the first one is what the study is about.
+        logs: of the runs by arm.
+        curves: what is shown of them.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    overview = Section("overview", "Overview", "All that was measured; each row is a section below.",
+                       tables=[overview_table(comparisons)])  # fmt: skip
+    drawn = [figure for name, series in curves for key, label in series.items()
+             if (figure := _arm_curves(logs, f"{name}: {label}" if len(series) > 1 else name, key))]  # fmt: skip
+    during = Section("curves", "During training", "Every seed faint, the mean of the seeds strong.", drawn)
+    sections = [overview, *map(_compared, comparisons), during]
+    for section in sections:
+        for table in section.tables:
+            write_tables(folder / table.name, table.header, table.rows, table.caption)
+    seeds = len(comparisons[0].rows[0].values)
+    facts = [f"{len(logs)} arms", f"{seeds} seed{'s' * (seeds != 1)}", f"reference: {comparisons[0].reference}"]
+    return write_sections(folder / "report.html", title, "MedGraph · study", facts, sections)
+
+
+def comparison_table(comparison: Comparison) -> RunTable:
+    """A comparison as texts."""
+    rows = [
+        (row.arm, str(len(row.values)), percent(row.mean), percent(row.sd),
+         *((points(row.versus.mean), interval(row.versus, signed=True), p_value(row.versus.p), p_value(row.p_holm))
+           if row.versus else ("reference", "", "", "")))
+        for row in comparison.rows
+    ]  # fmt: skip
+    header = ("arm", "seeds", "mean, %", "SD", "difference", "95 % over seeds", "p", "p, Holm")
+    caption = (
+        f"{comparison.title} on the test split. Differences in points to {comparison.reference}, paired by seed; p of "
+        "the paired t-test, corrected by Holm for the number of arms."
+    )
+    return RunTable(comparison.name, comparison.title, header, rows, caption)
+
+
+def overview_table(comparisons: Sequence[Comparison]) -> RunTable:
+    """Means of all arms under all figures, with their intervals over seeds; the more numerous make the rows."""
+
+    def cell(values: Sequence[float]) -> str:
+        over_seeds = paired_over_seeds([0.0] * len(values), values)
+        return f"{percent(over_seeds.mean)} ({interval(over_seeds)})"
+
+    cells = [("arm", *(row.arm for row in comparisons[0].rows))]
+    cells += [(each.title, *(cell(row.values) for row in each.rows)) for each in comparisons]
+    header, *rows = zip(*cells, strict=True) if len(cells) <= len(cells[0]) else cells
+    caption = "Test split, %: means over seeds with 95 % t intervals, of each arm alone; paired differences say more."
+    return RunTable("overview", "Overview", header, rows, caption)
+
+
+def _compared(comparison: Comparison) -> Section:
+    rows = [
+        plots.ForestRow(row.arm, 100 * row.versus.mean, Interval(100 * row.versus.low, 100 * row.versus.high),
+                        points(row.versus.mean), highlight=not math.isnan(row.versus.low))
+        for row in comparison.rows if row.versus
+    ]  # fmt: skip
+    figures = [picture(
+        plots.seed_strip({row.arm: row.values for row in comparison.rows}, f"{comparison.title}, %"),
+        f"{comparison.title} of every seed (dots) and their mean (bar).",
+    )]  # fmt: skip
+    if rows:
+        caption = f"{comparison.title}: difference to {comparison.reference} in points, 95 % t intervals over seeds."
+        figures.append(picture(plots.forest(rows, "Difference in points", zero=0), caption))
+    few = min(len(row.values) for row in comparison.rows) < 5
+    warnings = ["Fewer than five seeds: small differences cannot be told from the luck of a seed."] if few else []
+    return Section(
+        comparison.name, comparison.title, comparison.text, figures, [comparison_table(comparison)], warnings
+    )
+
+
+def _arm_curves(logs: Mapping[str, Sequence[Log]], title: str, key: str) -> Picture | None:
+    curves = {
+        arm: [[(line["step"], line[key]) for line in lines if key in line] for lines in each]
+        for arm, each in logs.items()
+    }
+    curves = {arm: each for arm, each in curves.items() if all(each)}
+    return picture(plots.arm_curves(curves, title), f"{title} over optimiser steps.") if curves else None
