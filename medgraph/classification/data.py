@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 from medgraph.data.augment import augment
 from medgraph.data.collate import stack_images
 from medgraph.data.datamodule import ResumedDataModule
-from medgraph.data.loading import EpochSampler, ImageCache, Key, leave_signals
+from medgraph.data.loading import ImageCache, Key
 from medgraph.data.records import Corpus, Image
 from medgraph.training.representations import LabelledImage, labelled_images
 
@@ -103,22 +103,12 @@ class LabelledDataModule(ResumedDataModule):
         changes: Sequence[str] = (),
         num_workers: int = 0,
     ) -> None:
-        super().__init__(corpus)
+        super().__init__(corpus.fingerprint(), batch_size, seed, num_workers)
         self.load = ImageCache(corpus, side)
         self.splits = {name: labelled_images(corpus, name) for name in ("train", "val", "test")}
         self.classes = 1 + max(each.label for each in self.splits["train"])
         self.dataset = LabelledDataset(self.splits["train"], self.load, changes, seed)
-        self.batch_size, self.seed, self.num_workers = batch_size, seed, num_workers
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Shuffled images, from where the checkpoint left off."""
-        return DataLoader(
-            self.dataset,
-            batch_size=self.batch_size,
-            sampler=EpochSampler(len(self.dataset), self.batch_size, self.seed, self._trained_batches),
-            collate_fn=collate_labelled,
-            num_workers=self.num_workers,
-            worker_init_fn=leave_signals,
-            generator=torch.Generator(),
-            persistent_workers=self.num_workers > 0,
-        )
+        return self.training_loader(self.dataset, collate_labelled)

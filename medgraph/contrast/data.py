@@ -21,7 +21,7 @@ from medgraph.contrast.options import TextField
 from medgraph.data.augment import augment
 from medgraph.data.collate import content_id, entity_codes, pad, stack_images
 from medgraph.data.datamodule import ResumedDataModule
-from medgraph.data.loading import EpochSampler, ImageCache, Key, leave_signals
+from medgraph.data.loading import ImageCache, Key
 from medgraph.data.records import Corpus, Image, Record, conversations_in
 from medgraph.prompting.encoder import DualEncoder
 
@@ -204,20 +204,11 @@ class PairDataModule(ResumedDataModule):
         sentences: bool = False,
         num_workers: int = 0,
     ) -> None:
-        super().__init__(corpus)
+        super().__init__(corpus.fingerprint(), batch_size, seed, num_workers)
         load = ImageCache(corpus, encoder.image_size)
         self.dataset = PairDataset(pairs_in(corpus, SPLITS, field), load, seed, changes, sentences)
-        self.encoder, self.batch_size, self.seed, self.num_workers = encoder, batch_size, seed, num_workers
+        self.encoder = encoder
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Shuffled pairs, from where the checkpoint left off."""
-        return DataLoader(
-            self.dataset,
-            batch_size=self.batch_size,
-            sampler=EpochSampler(len(self.dataset), self.batch_size, self.seed, self._trained_batches),
-            collate_fn=partial(collate_pairs, encoder=self.encoder),
-            num_workers=self.num_workers,
-            worker_init_fn=leave_signals,
-            generator=torch.Generator(),
-            persistent_workers=self.num_workers > 0,
-        )
+        return self.training_loader(self.dataset, partial(collate_pairs, encoder=self.encoder))

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Literal
 
 import lightning as L
 import torch
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Sampler
 
 from medgraph.config import FilesConfig, data_config
 from medgraph.config.validation import check_root
@@ -33,13 +33,42 @@ class ResumedDataModule(L.LightningDataModule):
     """Data that continues behind the batches a checkpoint was trained on.
 
     Args:
-        corpus: its fingerprint is kept in checkpoints.
+        fingerprint: of the data; kept in checkpoints.
+        batch_size: samples a batch and device.
+        seed: seed of the order.
+        num_workers: loader processes.
         same_data: refuse a checkpoint that was trained on other data.
     """
 
-    def __init__(self, corpus: Corpus, same_data: bool = True) -> None:
+    def __init__(
+        self, fingerprint: str, batch_size: int, seed: int, num_workers: int = 0, same_data: bool = True
+    ) -> None:
         super().__init__()
-        self.same_data, self._fingerprint, self._trained_batches = same_data, corpus.fingerprint(), 0
+        self.batch_size, self.seed, self.num_workers = batch_size, seed, num_workers
+        self.same_data, self._fingerprint, self._trained_batches = same_data, fingerprint, 0
+
+    def training_loader(
+        self, dataset: Any, collate: Callable[[Any], Any], sampler: Sampler[Any] | None = None
+    ) -> DataLoader[Any]:
+        """Load training batches from where the checkpoint left off.
+
+        Args:
+            dataset: takes the keys of the sampler.
+            collate: makes a batch of samples.
+            sampler: starts behind ``_trained_batches``; default `EpochSampler`.
+        """
+        if sampler is None:
+            sampler = EpochSampler(len(dataset), self.batch_size, self.seed, self._trained_batches)
+        return DataLoader(
+            dataset,
+            batch_size=self.batch_size,
+            sampler=sampler,
+            collate_fn=collate,
+            num_workers=self.num_workers,
+            worker_init_fn=leave_signals,
+            generator=torch.Generator(),  # or every epoch would take a number from the global one
+            persistent_workers=self.num_workers > 0,
+        )
 
     def state_dict(self) -> dict[str, Any]:
         """What the data is, and how far training has come."""
@@ -98,32 +127,17 @@ class CorpusDataModule(ResumedDataModule):
         changes: Sequence[str] = (),
         same_data: bool = True,
     ) -> None:
-        super().__init__(corpus, same_data)
+        super().__init__(corpus.fingerprint(), batch_size, seed, num_workers, same_data)
         self.corpus, self.split, self.tokens, self.images = corpus, split, tokens, images
-        self.batch_size, self.seed, self.num_workers, self.eval_batch_size = (
-            batch_size,
-            seed,
-            num_workers,
-            eval_batch_size,
-        )
+        self.eval_batch_size = eval_batch_size
         self.views, self.extended_lm = views, extended_lm
         self.validation = take_questions(corpus.splits["val"], val_limit)
         self.dataset = ConversationDataset(corpus.splits[split], images, seed, changes, corpus.ordered, corpus.turns)
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Shuffled conversations, from where the checkpoint left off."""
-        return DataLoader(
-            self.dataset,
-            batch_size=self.batch_size,
-            sampler=EpochSampler(len(self.dataset), self.batch_size, self.seed, self._trained_batches),
-            collate_fn=partial(
-                collate_conversations, tokens=self.tokens, views=self.views, extended_lm=self.extended_lm
-            ),
-            num_workers=self.num_workers,
-            worker_init_fn=leave_signals,
-            generator=torch.Generator(),
-            persistent_workers=self.num_workers > 0,
-        )
+        collate = partial(collate_conversations, tokens=self.tokens, views=self.views, extended_lm=self.extended_lm)
+        return self.training_loader(self.dataset, collate)
 
     def val_dataloader(self) -> DataLoader[Any]:
         """Questions of the validation split; of several ranks, some may repeat one, so that all have equally many."""

@@ -21,7 +21,7 @@ from medgraph.data.collate import content_id, stack_images
 from medgraph.data.datamodule import ResumedDataModule
 from medgraph.data.errors import DataError
 from medgraph.data.images import ImageFolder
-from medgraph.data.loading import ImageCache, leave_signals
+from medgraph.data.loading import ImageCache
 from medgraph.data.paths import is_image
 from medgraph.data.records import Corpus, Image, MATTriplet, Record
 from medgraph.pretraining.crops import View, draw_views
@@ -216,22 +216,13 @@ class ViewDataModule(ResumedDataModule):
         balance: float = 1.0,
         num_workers: int = 0,
     ) -> None:
-        super().__init__(corpus)
+        super().__init__(corpus.fingerprint(), batch_size, seed, num_workers)
         modality = {r.image: r.triplet.modality for name in SPLITS for r in corpus.splits.get(name, ())}
         load = ImageCache(corpus, round(options.source * side))
         self.dataset = ViewDataset(list(modality), load, side, options, seed)
         self.groups, self.balance = list(modality.values()), balance
-        self.batch_size, self.seed, self.num_workers = batch_size, seed, num_workers
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Views in a balanced order, from where the checkpoint left off."""
-        return DataLoader(
-            self.dataset,
-            batch_size=self.batch_size,
-            sampler=BalancedSampler(self.groups, self.batch_size, self.seed, self.balance, self._trained_batches),
-            collate_fn=collate_views,
-            num_workers=self.num_workers,
-            worker_init_fn=leave_signals,
-            generator=torch.Generator(),
-            persistent_workers=self.num_workers > 0,
-        )
+        sampler = BalancedSampler(self.groups, self.batch_size, self.seed, self.balance, self._trained_batches)
+        return self.training_loader(self.dataset, collate_views, sampler)

@@ -6,6 +6,7 @@ the source data sets.
 
 from __future__ import annotations
 
+import glob
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -54,11 +55,8 @@ def _classes(texts: Sequence[str]) -> dict[int, str]:
 def _questions(config: MasksConfig, classes: Mapping[int, str], path: Path) -> list[Record]:
     root = Path(config.root)
     relative = path.relative_to(root).as_posix()
-    mask = _mask(path, root)
+    _, mask = read_pair(path, root)
     height, width = mask.shape
-    if decode(path).size != (width, height):
-        raise DataError.at("mask_size", path, found=f"{width} x {height} mask of a {decode(path).size} image",
-                           expected="equal sizes", fix="export the masks at the size of the images")  # fmt: skip
     boxes: dict[int, list[Box]] = {}
     for value, box in mask_boxes(mask, config.per):
         boxes.setdefault(value, []).append(box)
@@ -75,12 +73,32 @@ def _questions(config: MasksConfig, classes: Mapping[int, str], path: Path) -> l
     ]  # fmt: skip
 
 
-def _mask(image: Path, root: Path) -> np.ndarray:
+def read_pair(image: Path, root: Path) -> tuple[PIL.Image.Image, np.ndarray]:
+    """Decode an image below ``root/images`` and the mask of its name below ``root/masks``.
+
+    Returns:
+        RGB image, and (height, width) values of the mask as they are stored: indices where it has a palette, the first
+        channel where it has several.
+
+    Raises:
+        DataError: if the image cannot be decoded, or its mask is missing, unreadable or of another size.
+    """
     folder = root / "masks" / image.relative_to(root / "images").parent
-    found = sorted(folder.glob(f"{image.stem}.*"))
+    found = sorted(folder.glob(f"{glob.escape(image.stem)}.*"))
     if len(found) != 1:
         names, expected = [path.name for path in found], f"one mask {folder / image.stem}.*"
         raise DataError.at("mask_missing", image, found=names, expected=expected, fix="add it or remove the image")
-    with PIL.Image.open(found[0]) as opened:
-        values = np.asarray(opened)
-    return values if values.ndim == 2 else values[..., 0]
+    try:
+        with PIL.Image.open(found[0]) as opened:
+            values = np.asarray(opened)
+    except (OSError, SyntaxError) as error:
+        raise DataError.at("mask_unreadable", found[0], found=str(error), expected="a complete image file",
+                           fix="export the mask again") from error  # fmt: skip
+    picture, mask = decode(image), values if values.ndim == 2 else values[..., 0]
+    if picture.size != mask.shape[::-1]:
+        width, height = picture.size
+        raise DataError.at(
+            "mask_size", found[0], found=f"{mask.shape[1]} x {mask.shape[0]} pixels",
+            expected=f"{width} x {height} as in {image}", fix="export the masks at the size of the images",
+        )  # fmt: skip
+    return picture, mask
