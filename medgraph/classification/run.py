@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import lightning as L
@@ -18,10 +19,9 @@ from rich.console import Console
 from medgraph.classification.data import LabelledDataModule
 from medgraph.classification.module import Classifier, ClassifierModule, Validation
 from medgraph.classification.options import ClassifierConfig, check
-from medgraph.config import DataConfig, ModelConfig, PromptOptions, to_yaml
+from medgraph.config import DataConfig, ModelConfig, PromptOptions
 from medgraph.data import build_corpus
 from medgraph.data.cache import cache_folder, cache_images
-from medgraph.data.images import KeptImages
 from medgraph.data.records import Corpus
 from medgraph.evaluation.estimate import Estimate
 from medgraph.evaluation.probes import ProbeResult, measure
@@ -73,25 +73,15 @@ class ClassifierOutcome:
     results: ClassifierResults
 
 
-_LAST: dict[str, Corpus] = {}
-
-
-def _read(config: DataConfig) -> Corpus:
-    """Read a corpus, or hand out the last one again, so that the runs of a study share its decoded images."""
-    key = to_yaml(config)
-    if key not in _LAST:
-        _LAST.clear()
-        corpus = build_corpus(config)
-        _LAST[key] = replace(corpus, load_image=KeptImages(corpus.load_image))
-    return _LAST[key]
-
-
-def classify(config: ClassifierConfig, console: Console | None = None) -> ClassifierOutcome:
+def classify(
+    config: ClassifierConfig, console: Console | None = None, read: Callable[[DataConfig], Corpus] = build_corpus
+) -> ClassifierOutcome:
     """Fine-tune a classifier and test it once; the same call continues an interrupted run.
 
     Args:
         config: of the run.
         console: where progress goes; default standard output.
+        read: reads the images; see `medgraph.classification.study.KeptCorpus`.
 
     Raises:
         ConfigError: for a mistake in the configuration, or if the run directory belongs to another one or is in use.
@@ -104,7 +94,7 @@ def classify(config: ClassifierConfig, console: Console | None = None) -> Classi
         finished = folder / "results.json"
         if finished.exists():
             return ClassifierOutcome(folder, ClassifierResults.load(finished))
-        corpus = _read(config.data)
+        corpus = read(config.data)
         prompts = config.dvpt if config.tuning == "dvpt" else PromptOptions()
         model = ModelConfig(vision=config.vision, weights=config.weights, vision_layer=-1, dvpt=prompts)
         facts = {

@@ -15,6 +15,7 @@ from medgraph.classification.data import LabelledDataModule
 from medgraph.classification.module import Classifier, ClassifierModule
 from medgraph.classification.options import ClassifierConfig, check
 from medgraph.classification.run import classify
+from medgraph.classification.study import KeptCorpus
 from medgraph.config import (
     ConfigError,
     PhantomConfig,
@@ -139,6 +140,16 @@ def test_prompts_of_a_classifier_are_trained_and_the_tower_is_not():
         "head.bias",
         *(f"tower.prompts.{name}" for name, _ in tower.prompts.named_parameters()),
     }
+
+
+def test_runs_of_a_study_share_the_decoded_images_of_the_last_corpus():
+    read = KeptCorpus()
+    corpus = read(small("").data)
+    image = corpus.splits["val"][0].image
+    assert read(small("").data) is corpus
+    assert corpus.load_image(image, 32) is corpus.load_image(image, 32)
+    other = read(dataclasses.replace(small("").data, num_val=6))
+    assert len(other.splits["val"]) < len(corpus.splits["val"])
 
 
 @pytest.mark.slow
