@@ -44,8 +44,7 @@ def write_report(folder: Path, title: str, config: FewShotConfig, results: FewSh
         results: what it has found.
     """
     sections = [_classified(results), _paired(results), _generalized(results)]
-    for table in tables(results):
-        write_tables(folder / table.name, table.header, table.rows, table.caption)
+    write_tables(folder, tables(results))
     write_json(folder / "results.json", _plain(results))
     budget = config.budget
     facts = [config.encoder or f"tiny CLIP, {config.pretrain_steps:,} steps", f"{len(results.names)} classes",

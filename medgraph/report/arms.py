@@ -31,16 +31,13 @@ def write_arms_report(
         logs: of the runs by arm.
         curves: what is shown of them.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     overview = Section("overview", "Overview", "All that was measured; each row is a section below.",
                        tables=[overview_table(comparisons)])  # fmt: skip
     drawn = [figure for name, series in curves for key, label in series.items()
              if (figure := _arm_curves(logs, f"{name}: {label}" if len(series) > 1 else name, key))]  # fmt: skip
     during = Section("curves", "During training", "Every seed faint, the mean of the seeds strong.", drawn)
     sections = [overview, *map(_compared, comparisons), during]
-    for section in sections:
-        for table in section.tables:
-            write_tables(folder / table.name, table.header, table.rows, table.caption)
+    write_tables(folder, (table for section in sections for table in section.tables))
     seeds = len(comparisons[0].rows[0].values)
     facts = [f"{len(logs)} arms", f"{seeds} seed{'s' * (seeds != 1)}", f"reference: {comparisons[0].reference}"]
     return write_sections(folder / "report.html", title, "MedGraph · study", facts, sections)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 from medgraph.evaluation.protocol_table import ProtocolResult
 from medgraph.evaluation.results import NO_CONTROL, Results, Row, SplitResult
 from medgraph.report.changed import changed_tables
-from medgraph.report.tables import Cells, RunTable, write_tables
+from medgraph.report.tables import Cells, RunTable
 from medgraph.report.words import control_name, interval, p_value, percent, points, sample_size, split_name
 
 ATTRIBUTES = {
@@ -57,6 +56,7 @@ def run_tables(results: Results, run: str) -> list[RunTable]:
             ("split", "who answers", *_HEADER, "model minus this", "95 % interval", "p", "not above"),
             [cells for split in results.splits for cells in _overall_rows(results, split)],
             f"{run}: model and controls, {_RULE}. {sizes}. Differences in points, paired by question; p: McNemar.",
+            texts=2,
         ),
         *_protocols(results, run, sizes),
     ]
@@ -64,24 +64,8 @@ def run_tables(results: Results, run: str) -> list[RunTable]:
         rows = [cells for split in results.splits for cells in _attribute_rows(results, split, name)]
         header = ("split", title, *_HEADER, "without image, %", "not above")
         caption = f"{run}: accuracy by {title}, {_RULE}. {sizes}."
-        tables.append(RunTable(f"by_{name}", f"By {title}", header, rows, caption))
+        tables.append(RunTable(f"by_{name}", f"By {title}", header, rows, caption, texts=2))
     return [*tables, *changed_tables(results, run)]
-
-
-def write_run_tables(folder: Path, tables: Sequence[RunTable]) -> list[Path]:
-    """Write every table as CSV, Markdown and LaTeX.
-
-    Args:
-        folder: of the tables; made if absent.
-        tables: from `run_tables`.
-
-    Returns:
-        The paths, three a table.
-    """
-    folder.mkdir(exist_ok=True)
-    return [
-        path for table in tables for path in write_tables(folder / table.name, table.header, table.rows, table.caption)
-    ]
 
 
 def _protocols(results: Results, run: str, sizes: str) -> Iterator[RunTable]:
@@ -93,7 +77,7 @@ def _protocols(results: Results, run: str, sizes: str) -> Iterator[RunTable]:
             f"{run}: the same answers under every protocol, 95 % intervals over images in brackets; ! marks a figure "
             f"that answers without the image or without a model reach. {sizes}."
         )
-        yield RunTable("protocols", "Every protocol", header, rows, caption)
+        yield RunTable("protocols", "Every protocol", header, rows, caption, texts=2)
 
 
 def _protocol_row(result: ProtocolResult, figures: Sequence[str]) -> Cells:

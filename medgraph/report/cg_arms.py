@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from medgraph.cg.outcomes import Outcome
 from medgraph.evaluation.effects import Effect
 from medgraph.evaluation.plain import to_plain
-from medgraph.report.cg_study import CgStudy, Sheet, accuracy_interval
+from medgraph.report.cg_study import CgStudy, accuracy_interval
 from medgraph.report.tables import RunTable
 from medgraph.report.words import arm_name, interval, percent, points
 
@@ -53,7 +54,7 @@ def contrasts(study: CgStudy, outcome: Outcome, arm: str) -> dict[str, Effect]:
             for title, control in named.items() if control in scores and control != arm}  # fmt: skip
 
 
-def accuracy_sheet(study: CgStudy, kind: str) -> Sheet:
+def accuracy_table(study: CgStudy, kind: str) -> RunTable:
     """One row an experiment, one column an arm (Med-MAT, arXiv:2412.20070: layout of Tables 1, 2 and 5, and Fig. 4)."""
     outcomes = study.of(kind)
     names = list(dict.fromkeys(_column(outcome, arm) for outcome in outcomes for arm in outcome.scores))
@@ -69,10 +70,10 @@ def accuracy_sheet(study: CgStudy, kind: str) -> Sheet:
     header = ("experiment", *(["related subsets"] if combined else []), *(arm_name(name) for name in names), "n")
     caption = (f"{study.score}, mean over {study.seeds}; alone 1, 2 …: the related subsets in their order." if kind ==
                "combination" else f"{study.score}, mean over {study.seeds}.")  # fmt: skip
-    return Sheet(RunTable(f"{kind}_accuracy", "Every arm", header, rows, caption), records, texts=1 + combined)
+    return RunTable(f"{kind}_accuracy", "Every arm", header, rows, caption, texts=1 + combined, records=records)
 
 
-def difference_sheet(study: CgStudy, kind: str) -> Sheet:
+def difference_table(study: CgStudy, kind: str) -> RunTable:
     """One row an arm: its accuracy, and its differences to the arms that it must beat, with intervals."""
     rows, records, titles = [], [], list(_CONTROLS.get(kind, _TARGET_CONTROLS))
     for outcome in study.of(kind):
@@ -95,14 +96,14 @@ def difference_sheet(study: CgStudy, kind: str) -> Sheet:
         f"{study.score} over {study.seeds}; differences in points. In brackets 95 % intervals over seeds and images, "
         "not corrected for the number of arms."
     )
-    table = RunTable(f"{kind}_differences", "Differences", header, rows, caption)
-    return Sheet(_without_empty(table), records, texts=2, folded=len(rows) > 12)
+    folded = len(rows) > 12
+    return _without_empty(RunTable(f"{kind}_differences", "Differences", header, rows, caption, 2, folded, records))
 
 
 def _without_empty(table: RunTable) -> RunTable:
     kept = [column for column in range(len(table.header)) if any(row[column] for row in table.rows)]
     rows = [[row[column] for column in kept] for row in table.rows]
-    return RunTable(table.name, table.title, [table.header[column] for column in kept], rows, table.caption)
+    return replace(table, header=[table.header[column] for column in kept], rows=rows)
 
 
 def _column(outcome: Outcome, arm: str) -> str:

@@ -17,7 +17,7 @@ from medgraph.evaluation.plain import to_plain
 from medgraph.evaluation.statistics import Interval
 from medgraph.report import plots
 from medgraph.report.cg_combinations import ARM, BY_CHANCE, CONTROLS
-from medgraph.report.cg_study import CgStudy, Sheet
+from medgraph.report.cg_study import CgStudy
 from medgraph.report.page import Picture, picture
 from medgraph.report.tables import RunTable
 from medgraph.report.words import arm_name, interval, points
@@ -63,7 +63,7 @@ def averages(study: CgStudy) -> list[Average]:
     ]
 
 
-def average_sheet(study: CgStudy, found: Sequence[Average]) -> Sheet:
+def average_table(study: CgStudy, found: Sequence[Average]) -> RunTable:
     """One row a direction and arm."""
     cells: dict[tuple[str, str], dict[str, Average]] = {}
     for one in found:
@@ -78,7 +78,8 @@ def average_sheet(study: CgStudy, found: Sequence[Average]) -> Sheet:
         "combinations."
     )
     header = ("direction", "arm", "rows", *(f"− {arm_name(control)}" for control in CONTROLS))
-    return Sheet(RunTable("averages", "On average", header, rows, caption), [to_plain(one) for one in found], 2)
+    records = [to_plain(one) for one in found]
+    return RunTable("averages", "On average", header, rows, caption, texts=2, records=records)
 
 
 def average_figure(study: CgStudy, found: Sequence[Average]) -> Picture:

@@ -12,7 +12,7 @@ from medgraph.cg.verdicts import Verdict, judge
 from medgraph.evaluation.effects import Effect
 from medgraph.evaluation.plain import to_plain
 from medgraph.evaluation.statistics import Interval, wilson
-from medgraph.report.cg_study import CgStudy, Sheet
+from medgraph.report.cg_study import CgStudy
 from medgraph.report.tables import RunTable
 from medgraph.report.words import arm_name, interval, p_value, percent, points
 
@@ -53,7 +53,7 @@ def judged(study: CgStudy, arm: str = ARM) -> list[Row]:
     return sorted(rows, key=lambda row: (order.index(row.outcome.experiment.direction), row.number))
 
 
-def table_three(study: CgStudy, rows: Sequence[Row]) -> Sheet:
+def table_three(study: CgStudy, rows: Sequence[Row]) -> RunTable:
     """The paper's Table 3, with its rows beside ours."""
     lines, records = [], []
     for row in rows:
@@ -83,10 +83,11 @@ def table_three(study: CgStudy, rows: Sequence[Row]) -> Sheet:
         )
     else:
         header, lines = header[:-1], [line[:-1] for line in lines]
-    return Sheet(RunTable("combinations", "As the paper shows it", header, lines, caption), records, 4 + len(backbone))
+    texts = 4 + len(backbone)
+    return RunTable("combinations", "As the paper shows it", header, lines, caption, texts, records=records)
 
 
-def verdict_sheet(study: CgStudy, rows: Sequence[Row]) -> Sheet:
+def verdict_table(study: CgStudy, rows: Sequence[Row]) -> RunTable:
     """Differences to both controls, tests, our verdict, power, and what of the target the related subsets contain."""
     lines, records = [], []
     for row in rows:
@@ -108,7 +109,7 @@ def verdict_sheet(study: CgStudy, rows: Sequence[Row]) -> Sheet:
         f"{questions} questions find with a power of 80 %. Contains: pairs of elements (M, A, T) of the target that "
         "one related subset has in the fine view, and other elements that one has."
     )
-    return Sheet(RunTable("verdicts", "With tests and intervals", header, lines, caption), records, 1)
+    return RunTable("verdicts", "With tests and intervals", header, lines, caption, records=records)
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +149,7 @@ def rates(study: CgStudy, rows: Sequence[Row]) -> Rates:
     return found
 
 
-def chance_sheet(found: Rates) -> Sheet:
+def chance_table(found: Rates) -> RunTable:
     """What chance does: arms that cannot help, judged like the related subsets."""
     lines = [(arm_name(arm), str(pair[0].rows), *map(str, pair)) for arm, pair in found.items()]
     header = ("judged arm", "rows", "ticked by the paper's rule", "helps by our verdict")
@@ -158,10 +159,10 @@ def chance_sheet(found: Rates) -> Sheet:
         "rows as independent; rows of one target are not."
     )
     records = [to_plain(rate) for pair in found.values() for rate in pair]
-    return Sheet(RunTable("chance", "What chance does", header, lines, caption), records, 1)
+    return RunTable("chance", "What chance does", header, lines, caption, records=records)
 
 
-def backbone_sheet(study: CgStudy, rows: Sequence[Row]) -> Sheet:
+def backbone_table(study: CgStudy, rows: Sequence[Row]) -> RunTable:
     """Zero-shot to trained for every combination and backbone (Med-MAT, Tables 9, 11, 12 and 15)."""
     names = list(study.plan.backbones)
     lines: dict[str, list[str]] = {}
@@ -177,8 +178,8 @@ def backbone_sheet(study: CgStudy, rows: Sequence[Row]) -> Sheet:
                         "accuracy": {name: scores[name].accuracy for name in (*CONTROLS, ARM) if name in scores},
                         "ticked": row.verdict.ticked, "helps": row.verdict.helps})  # fmt: skip
     caption = f"{study.score}, zero-shot → related. ✓: ticked by the paper's rule; *: helps by our verdict."
-    table = RunTable("backbones", "Backbones", ("combination", *names), list(lines.values()), caption)
-    return Sheet(table, records, 1)
+    header = ("combination", *names)
+    return RunTable("backbones", "Backbones", header, list(lines.values()), caption, records=records)
 
 
 def _effect_cells(effect: Effect | None) -> tuple[str, str]:

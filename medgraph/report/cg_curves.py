@@ -14,7 +14,7 @@ from medgraph.cg.outcomes import Outcome
 from medgraph.evaluation.effects import Scores, interval_of, resample_seeds_and_images
 from medgraph.evaluation.plain import to_plain
 from medgraph.evaluation.statistics import Floats, Interval, percentile_interval
-from medgraph.report.cg_study import CgStudy, Sheet, accuracy_interval
+from medgraph.report.cg_study import CgStudy, accuracy_interval
 from medgraph.report.tables import RunTable
 from medgraph.report.words import interval, percent
 
@@ -116,7 +116,7 @@ def first_reached(accuracy: Floats) -> npt.NDArray[np.intp]:
     return np.argmax(accuracy >= start + REACHED * (accuracy.max(0) - start), axis=0)
 
 
-def curve_sheet(study: CgStudy, kind: str, found: dict[str, list[Curve]]) -> Sheet:
+def curve_table(study: CgStudy, kind: str, found: dict[str, list[Curve]]) -> RunTable:
     """Area and images that are enough, one row a curve.
 
     Args:
@@ -137,4 +137,4 @@ def curve_sheet(study: CgStudy, kind: str, found: dict[str, list[Curve]]) -> She
     )
     header = ("experiment", "curve", "area", "peak", "images that are enough")
     records = [{"experiment": title, **to_plain(one)} for title, several in found.items() for one in several]
-    return Sheet(RunTable(f"{kind}_curves", "Curves", header, rows, caption), records, 2)
+    return RunTable(f"{kind}_curves", "Curves", header, rows, caption, texts=2, records=records)

@@ -17,7 +17,7 @@ from medgraph.data.records import ELEMENTS
 from medgraph.evaluation.effects import Effect
 from medgraph.evaluation.plain import to_plain
 from medgraph.evaluation.statistics import Interval, paired_over_seeds
-from medgraph.report.cg_study import CgStudy, Sheet
+from medgraph.report.cg_study import CgStudy
 from medgraph.report.tables import RunTable
 from medgraph.report.words import interval, points
 
@@ -94,7 +94,7 @@ def _pool(key: Key, by_target: dict[str, list[Effect]]) -> Contribution:
     return Contribution(*key, over_targets.mean, ends, len(means))
 
 
-def element_sheet(study: CgStudy, found: Sequence[Contribution]) -> Sheet:
+def element_table(study: CgStudy, found: Sequence[Contribution]) -> RunTable:
     """One row a contribution."""
     rows = [(one.way, one.shared, points(one.mean), interval(one.interval, signed=True), str(one.targets))
             for one in found]  # fmt: skip
@@ -104,4 +104,5 @@ def element_sheet(study: CgStudy, found: Sequence[Contribution]) -> Sheet:
         f"and images where there is one target only. {ways[0].upper()}{ways[1:]}."
     )
     header = ("way", "shared", "difference", "95 %", "targets")
-    return Sheet(RunTable("elements", "Elements", header, rows, caption), [to_plain(one) for one in found], 2)
+    records = [to_plain(one) for one in found]
+    return RunTable("elements", "Elements", header, rows, caption, texts=2, records=records)

@@ -8,9 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rich import box
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from medgraph.cg.plan import FILE
@@ -20,11 +18,11 @@ from medgraph.report.cg_average import averages
 from medgraph.report.cg_combinations import judged, rates
 from medgraph.report.cg_elements import contributions
 from medgraph.report.cg_sections import combination_section, element_section, kind_section
-from medgraph.report.cg_study import CgStudy, Sheet
+from medgraph.report.cg_study import CgStudy
 from medgraph.report.cg_words import fact_tables, headline, waiting, warnings
 from medgraph.report.page import write_page
 from medgraph.report.provenance import Provenance
-from medgraph.report.tables import write_tables
+from medgraph.report.tables import RunTable, write_tables
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +37,7 @@ class CgReport:
 
     page: Path
     summary: dict[str, Any]
-    main: Sheet
+    main: RunTable
 
 
 def write_cg_report(study: CgStudy) -> CgReport:
@@ -50,7 +48,7 @@ def write_cg_report(study: CgStudy) -> CgReport:
     sections = [combination_section(study, rows, chance, mean)] if rows else []
     sections += [kind_section(study, kind) for kind in study.kinds]
     sections += [element_section(study, elements)] if elements else []
-    sheets = [sheet for section in sections for sheet in section.sheets]
+    tables = [table for section in sections for table in section.tables]
     summary: dict[str, Any] = {
         "plan": hashlib.sha256((folder / FILE).read_bytes()).hexdigest()[:12],
         "scoring": study.scoring,
@@ -59,12 +57,10 @@ def write_cg_report(study: CgStudy) -> CgReport:
         "headline": headline(study, rows, chance, mean, elements),
         "warnings": warnings(study, rows),
         "waiting": waiting(study),
-        "tables": {one.table.name: {"caption": one.table.caption, "rows": to_plain(one.records)} for one in sheets},
+        "tables": {one.name: {"caption": one.caption, "rows": to_plain(one.records)} for one in tables},
     }
     write_json(folder / "summary.json", summary)
-    (folder / "tables").mkdir(exist_ok=True)
-    for table in (sheet.table for sheet in sheets):
-        write_tables(folder / "tables" / table.name, table.header, table.rows, table.caption)
+    write_tables(folder / "tables", tables)
     contents = [("verdict", "Verdict"), *((section.anchor, section.title) for section in sections),
                 ("reading", "How to read")]  # fmt: skip
     page = write_page(
@@ -80,16 +76,11 @@ def write_cg_report(study: CgStudy) -> CgReport:
         },
         Provenance(fact_tables(study, summary["plan"])),
     )
-    return CgReport(page, summary, sheets[1] if rows else sheets[0])
+    return CgReport(page, summary, tables[1] if rows else tables[0])
 
 
 def terminal(report: CgReport) -> RenderableType:
     """Verdict, main table and warnings as something Rich prints."""
-    sheet, summary = report.main, report.summary
-    table = Table(title=sheet.table.title, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
-    for place, name in enumerate(sheet.table.header):
-        table.add_column(name, justify="left" if place < sheet.texts else "right", overflow="fold")
-    for row in sheet.table.rows:
-        table.add_row(*map(Text, row))
+    summary = report.summary
     notes: Sequence[str] = [*summary["warnings"], *summary["waiting"]]
-    return Group(*map(Text, summary["headline"]), table, *(Text(f"mind: {note}", "yellow") for note in notes))
+    return Group(*map(Text, summary["headline"]), report.main, *(Text(f"mind: {note}", "yellow") for note in notes))

@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from medgraph.cg.outcomes import Outcome
 from medgraph.report import cg_figures, plots
-from medgraph.report.cg_arms import CURVES, accuracy_sheet, difference_sheet
-from medgraph.report.cg_average import Average, average_figure, average_sheet
+from medgraph.report.cg_arms import CURVES, accuracy_table, difference_table
+from medgraph.report.cg_average import Average, average_figure, average_table
 from medgraph.report.cg_combinations import (
     Rates,
     Row,
-    backbone_sheet,
-    chance_sheet,
+    backbone_table,
+    chance_table,
     span,
     table_three,
-    verdict_sheet,
+    verdict_table,
 )
-from medgraph.report.cg_curves import Curve, curve_sheet, curves
-from medgraph.report.cg_elements import WAYS, Contribution, element_sheet
+from medgraph.report.cg_curves import Curve, curve_table, curves
+from medgraph.report.cg_elements import WAYS, Contribution, element_table
 from medgraph.report.cg_gains import modality_area, target_condition
-from medgraph.report.cg_study import CgStudy, Sheet
+from medgraph.report.cg_study import CgStudy
 from medgraph.report.page import Picture, picture
+from medgraph.report.sections import Section
 from medgraph.report.words import arm_name
 
 _KINDS = {
@@ -49,55 +49,36 @@ _KINDS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Section:
-    """A part of the page.
-
-    Attributes:
-        anchor: its id.
-        title: heading.
-        text: what it shows.
-        figures: drawn first.
-        sheets: tables.
-    """
-
-    anchor: str
-    title: str
-    text: str
-    figures: Sequence[Picture]
-    sheets: Sequence[Sheet]
-
-
 def combination_section(study: CgStudy, rows: Sequence[Row], chance: Rates, mean: Sequence[Average]) -> Section:
     """The verdicts on all combinations that can be judged."""
     directions = dict.fromkeys(row.outcome.experiment.direction for row in rows)
     figures = [average_figure(study, mean), *(_forest(study, direction, rows) for direction in directions)]
     figures += [modality_area(study, rows), *filter(None, [target_condition(study)])]
-    sheets = [table_three(study, rows), verdict_sheet(study, rows), average_sheet(study, mean)]
+    tables = [table_three(study, rows), verdict_table(study, rows), average_table(study, mean)]
     if len(chance) > 1:
-        sheets.append(chance_sheet(chance))
+        tables.append(chance_table(chance))
     if study.several_backbones:
-        sheets.append(backbone_sheet(study, rows))
+        tables.append(backbone_table(study, rows))
     text = (
         "Related subsets, which together have what makes the target, against no training and as many unrelated images."
     )
-    return Section("combinations", "Combinations", text, figures, sheets)
+    return Section("combinations", "Combinations", text, figures, tables)
 
 
 def kind_section(study: CgStudy, kind: str) -> Section:
     """All arms of a kind of experiment; a kind without figures of its own has the tables alone."""
     outcomes = [outcome for outcome in study.of(kind) if outcome.scores]
-    sheets = [difference_sheet(study, kind)]
+    tables = [difference_table(study, kind)]
     figures: list[Picture] = []
     if kind in CURVES:
         found = {study.title(outcome): curves(outcome) for outcome in outcomes}
         figures = [_curves(study, kind, title, several) for title, several in found.items() if several]
-        sheets.insert(0, curve_sheet(study, kind, found))
+        tables.insert(0, curve_table(study, kind, found))
     else:
         figures = [_bars(study, outcome) for outcome in outcomes] if kind in ("break", "overlap") else []
-        sheets.insert(0, accuracy_sheet(study, kind))
+        tables.insert(0, accuracy_table(study, kind))
     title, text = _KINDS.get(kind, (kind.replace("_", " ").capitalize(), "Every arm."))
-    return Section(f"kind-{kind}", title, text, figures, [sheet for sheet in sheets if sheet.table.rows])
+    return Section(f"kind-{kind}", title, text, figures, [table for table in tables if table.rows])
 
 
 def element_section(study: CgStudy, found: Sequence[Contribution]) -> Section:
@@ -105,7 +86,7 @@ def element_section(study: CgStudy, found: Sequence[Contribution]) -> Section:
     figures = [_elements(study, way, [one for one in found if one.way == way])
                for way in WAYS if any(one.way == way for one in found)]  # fmt: skip
     text = "Pooled over targets: would another target show the same? Each is above zero where the element helps."
-    return Section("elements", "Elements", text, figures, [element_sheet(study, found)])
+    return Section("elements", "Elements", text, figures, [element_table(study, found)])
 
 
 def _forest(study: CgStudy, direction: str, rows: Sequence[Row]) -> Picture:

@@ -21,25 +21,7 @@ from medgraph.data.registry import builtin
 from medgraph.evaluation.effects import Effect, Scores, effect_of, interval_of
 from medgraph.evaluation.statistics import Interval
 from medgraph.files import read_json
-from medgraph.report.tables import RunTable
 from medgraph.report.words import arm_name
-
-
-@dataclass(frozen=True, slots=True)
-class Sheet:
-    """A table for people and the same in numbers.
-
-    Attributes:
-        table: as texts.
-        records: one a row, shares in [0, 1].
-        texts: how many columns on the left are no numbers.
-        folded: whether a page shows it only when asked.
-    """
-
-    table: RunTable
-    records: Sequence[dict[str, Any]]
-    texts: int
-    folded: bool = False
 
 
 @dataclass

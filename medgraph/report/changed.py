@@ -30,7 +30,7 @@ def changed_tables(results: Results, run: str) -> Iterator[RunTable]:
             for c in results.circular
         ]  # fmt: skip
         caption = f"{run}: choice questions with their options in every order, {_RULE}."
-        yield RunTable("circular", "Options in every order", header, circular, caption)
+        yield RunTable("circular", "Options in every order", header, circular, caption, texts=2)
     if results.robustness:
         columns = ("split", "shift", "severity", "n", "images", "without, %", "with, %", "difference", "ratio")
         shifted = [
@@ -45,7 +45,7 @@ def changed_tables(results: Results, run: str) -> Iterator[RunTable]:
             f"{run}: {_RULE}; difference in points and ratio (relative robustness), paired for corrupted images; "
             "held-out questions are compared with the test questions of the training distribution."
         )
-        yield RunTable("robustness", "Robustness to shifts", columns, shifted, caption)
+        yield RunTable("robustness", "Robustness to shifts", columns, shifted, caption, texts=2)
 
 
 def _difference(figure: Estimate) -> str:

@@ -19,14 +19,14 @@ from medgraph.report.answers import (
     calibration_rows,
     confusion_figures,
 )
-from medgraph.report.breakdown import run_tables, write_run_tables
+from medgraph.report.breakdown import run_tables
 from medgraph.report.failures import PAGE, write_failures_page
 from medgraph.report.inputs import Reference, RunFiles, read_references, read_run
 from medgraph.report.matches import match_pictures
 from medgraph.report.page import Picture, picture, write_page
 from medgraph.report.provenance import provenance
 from medgraph.report.published import FIGURES, beside
-from medgraph.report.tables import RunTable
+from medgraph.report.tables import RunTable, write_tables
 from medgraph.report.words import control_name, duration, interval, percent, points, sample_size, split_name
 
 _BREAKDOWNS = {
@@ -66,7 +66,7 @@ def write_report(run_dir: str | Path, references: str | Path | None = None) -> P
     rows = _reference_rows(name, str(config.get("seed", "–")), files, committed)
     tables = run_tables(files.results, name) if files.results else []
     if tables:
-        write_run_tables(folder / "tables", tables)
+        write_tables(folder / "tables", tables)
     changed = [table for table in tables if table.name in ("circular", "robustness")]
     calibration = files.results.calibration if files.results else ()
     confused = confusion_figures(files.predictions)

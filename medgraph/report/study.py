@@ -15,7 +15,7 @@ from medgraph.evaluation.study import ArmResult, Study, StudyRun, compare_arms
 from medgraph.report import plots
 from medgraph.report.page import Picture, picture, write_page
 from medgraph.report.provenance import provenance
-from medgraph.report.tables import write_tables
+from medgraph.report.tables import RunTable, write_tables
 from medgraph.report.words import duration, interval, p_value, percent, points, split_name
 
 HEADER = ("split", "arm", "seeds", "mean", "SD", "difference", "95 % over seeds", "p", "p Holm", "95 % over images")
@@ -53,10 +53,9 @@ def write_study_report(
         ValueError: as `compare_arms`.
     """
     folder = Path(study_dir)
-    folder.mkdir(parents=True, exist_ok=True)
     study = compare_arms(runs, reference)
     caption = f"Accuracy in % (strict protocol), paired differences in points to {reference}."
-    write_tables(folder / "comparison", HEADER, table_rows(study), caption)
+    write_tables(folder, [RunTable("comparison", "arm", HEADER, table_rows(study), caption)])
     return write_page(
         folder / "report.html",
         "study.html.j2",

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
+from rich.text import Text
 
 _LATEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
@@ -33,6 +35,9 @@ class RunTable:
         header: names of the columns.
         rows: cells as they are to be read.
         caption: protocol, splits, their n, and the kind of interval.
+        texts: how many columns on the left are no numbers.
+        folded: whether a page shows it only when asked.
+        records: the same in numbers, one a row, shares in [0, 1]; empty where nobody reads them.
     """
 
     name: str
@@ -40,6 +45,9 @@ class RunTable:
     header: Cells
     rows: Sequence[Cells]
     caption: str
+    texts: int = 1
+    folded: bool = False
+    records: Sequence[dict[str, Any]] = ()
 
     def _repr_markdown_(self) -> str:
         return to_markdown(self.header, self.rows, self.caption)
@@ -47,9 +55,10 @@ class RunTable:
     def __rich__(self) -> Table:
         table = Table(title=self.title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
         for place, name in enumerate(self.header):
-            table.add_column(name, justify="right" if place else "left", no_wrap=not place, overflow="fold")
+            justify: Any = "left" if place < self.texts else "right"
+            table.add_column(name, justify=justify, no_wrap=not place, overflow="fold")
         for row in self.rows:
-            table.add_row(*row)
+            table.add_row(*map(Text, row))
         return table
 
 
@@ -101,23 +110,22 @@ FORMATS: dict[str, tuple[str, Callable[[Cells, Sequence[Cells], str], str]]] = {
 """Suffix and renderer of every format."""
 
 
-def write_tables(stem: Path, header: Cells, rows: Sequence[Cells], caption: str) -> list[Path]:
-    """Write ``stem.csv``, ``stem.md`` and ``stem.tex``.
+def write_tables(folder: Path, tables: Iterable[RunTable]) -> list[Path]:
+    """Write every table as CSV, Markdown and LaTeX.
 
     Args:
-        stem: path without suffix.
-        header: names of the columns.
-        rows: cells as they are to be read.
-        caption: what the numbers are, with the protocol that made them.
+        folder: made if absent.
+        tables: their names are those of the files.
 
     Returns:
-        The three paths.
+        The paths, three a table.
     """
+    folder.mkdir(parents=True, exist_ok=True)
     written = []
-    for suffix, render in FORMATS.values():
-        path = stem.with_suffix(suffix)
-        path.write_text(render(header, rows, caption), encoding="utf-8")
-        written.append(path)
+    for table in tables:
+        for suffix, render in FORMATS.values():
+            written.append(folder / f"{table.name}{suffix}")
+            written[-1].write_text(render(table.header, table.rows, table.caption), encoding="utf-8")
     return written
 
 

@@ -6,7 +6,8 @@ from typer.testing import CliRunner
 
 from lightning_app.commands import app
 from medgraph.evaluation.results import Results
-from medgraph.report.breakdown import ATTRIBUTES, run_tables, write_run_tables
+from medgraph.report.breakdown import ATTRIBUTES, run_tables
+from medgraph.report.tables import write_tables
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +37,7 @@ def test_rows_are_as_wide_as_their_header_and_captions_say_what_was_measured(tab
 
 
 def test_files_hold_the_same_cells_in_every_format(tables, tmp_path):
-    written = write_run_tables(tmp_path / "tables", list(tables.values()))
+    written = write_tables(tmp_path / "tables", list(tables.values()))
     assert len(written) == 3 * len(tables)
     table = tables["by_modality"]
     lines = (tmp_path / "tables/by_modality.csv").read_text().splitlines()
@@ -67,7 +68,7 @@ def test_every_protocol_has_a_row(tables, run_dir):
 
 def test_latex_is_balanced_and_escaped(tables, tmp_path):
     """What a compiler would refuse: environments left open, bare special characters, rows of unequal width."""
-    for path in write_run_tables(tmp_path, list(tables.values())):
+    for path in write_tables(tmp_path, list(tables.values())):
         if path.suffix != ".tex":
             continue
         text = path.read_text()

@@ -4,7 +4,7 @@ from rich.console import Console
 
 from medgraph.evaluation.score_cli import compare, score
 from medgraph.report.scores import render_comparison, render_score, score_rows
-from medgraph.report.tables import write_tables
+from medgraph.report.tables import RunTable, write_tables
 
 
 def shown(renderable) -> str:
@@ -29,7 +29,7 @@ def test_every_figure_is_a_row(run_dir, tmp_path):
     report = score(run_dir, protocol="strict,exgra", resamples=0)
     header, rows = score_rows(report)
     assert len(rows) == sum(len(s.figures) for g in report.groups for s in g.scores.values())
-    csv_file, *_ = write_tables(tmp_path / "scores", header, rows, "VQA, every protocol.")
+    csv_file, *_ = write_tables(tmp_path, [RunTable("scores", "protocol", header, rows, "VQA, every protocol.")])
     assert csv_file.read_text().startswith("# VQA, every protocol.\nprotocol,")
 
 
