@@ -1,0 +1,93 @@
+"""A whole segmentation: images with masks, tower under a decoder, training, test, report; resumable at every step.
+
+Run directory: ``config.yaml environment.json data.json metrics.jsonl metrics.csv tensorboard/ segmentation/
+results.json report.html``.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import lightning as L
+import torch
+from rich.console import Console
+
+from medgraph.config import DataConfig, ModelConfig, to_dict
+from medgraph.models.build import assets_hash, build_vision
+from medgraph.segmentation.data import MaskedDataModule
+from medgraph.segmentation.masks import MaskedImages, masked_images
+from medgraph.segmentation.module import SegmentationModule, Validation, count_split
+from medgraph.segmentation.network import SegmentationNet
+from medgraph.segmentation.options import SegmentationConfig, check
+from medgraph.segmentation.results import SegmentationResults
+from medgraph.training.alone import claim_run, fit_alone
+from medgraph.training.board import write_hyperparameters
+from medgraph.training.checkpoint import remove_checkpoints
+from medgraph.training.logging import quiet, write_csv
+from medgraph.training.ranks import uses_gpu
+from medgraph.training.rundir import write_data_identity
+
+STAGE = "segmentation"
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentationOutcome:
+    """What a run leaves behind: its folder and its results."""
+
+    folder: Path
+    results: SegmentationResults
+
+
+def segment(
+    config: SegmentationConfig,
+    console: Console | None = None,
+    read: Callable[[DataConfig, str], MaskedImages] = masked_images,
+) -> SegmentationOutcome:
+    """Train tower and decoder, test them once and report; the same call continues an interrupted run.
+
+    Args:
+        config: of the run.
+        console: where progress goes; default standard output.
+        read: reads the images with their masks.
+
+    Raises:
+        ConfigError: for a mistake in the configuration, or if the run directory belongs to another one or is in use.
+        DataError: for data that is missing or malformed.
+    """
+    from medgraph.segmentation.report import choose_examples, write_run_report
+
+    quiet()
+    check(config)
+    console = console or Console()
+    with claim_run(config) as (folder, interrupts):
+        finished = folder / "results.json"
+        if finished.exists():
+            return SegmentationOutcome(folder, SegmentationResults.load(finished))
+        source = read(config.data, config.masks)
+        model = ModelConfig(vision=config.vision, weights=config.weights, vision_layer=-1)
+        facts = {"fingerprint": source.fingerprint, "weights": assets_hash(model) if config.vision == "tiny" else None}
+        write_data_identity(folder, facts, config.run.force)
+        L.seed_everything(config.seed, workers=True, verbose=False)
+        tower = build_vision(model)
+        torch.manual_seed(config.seed)  # whatever building the tower has drawn
+        net = SegmentationNet(tower, len(source.classes)).train()
+        data = MaskedDataModule(source, tower.image_size, config.batch_size, config.seed, config.trainer.num_workers)
+        validated = config.validate_every and source.splits["val"]
+        callbacks = [Validation(source, config.validate_every)] if validated else []
+        console.print(f"[bold]{config.name}[/bold]  {folder}", soft_wrap=True)
+        start = time.perf_counter()
+        fit_alone(SegmentationModule(net, config), data, config, folder / STAGE, console, interrupts, callbacks)
+        remove_checkpoints(folder / STAGE)
+        counts = count_split(net.to("cuda" if uses_gpu(config.trainer) else "cpu"), source, "test")
+        results = SegmentationResults.of(counts, source.splits["test"], source.classes, config.seed)
+        write_csv(folder / "metrics.jsonl", folder / "metrics.csv")
+        write_hyperparameters(folder, to_dict(config), results.figures)
+        report = write_run_report(folder, config, results, source.classes, choose_examples(net, source, counts))
+        results.save(finished)  # last: it marks the run as finished
+        dice, seconds = 100 * results.value("dice"), time.perf_counter() - start
+        console.print(f"mean Dice {dice:.1f} % after {config.steps} steps, {seconds:.0f} s")
+        console.print(f"report: {report}", soft_wrap=True)
+    return SegmentationOutcome(folder, results)
