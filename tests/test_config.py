@@ -27,6 +27,7 @@ from medgraph.config import (
     to_yaml,
     validate,
 )
+from medgraph.config.alone import AloneConfig, check_alone
 
 
 @pytest.fixture
@@ -450,3 +451,23 @@ def test_a_configuration_survives_copying(experiment):
 def test_importing_the_package_imports_neither_torch_nor_lightning():
     code = "import sys, medgraph.config; sys.exit(bool({'torch', 'lightning'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("argument", "expected"),
+    [
+        ("steps=-1", "0 or more"),
+        ("steps=0", "at least 1"),
+        ("batch_size=0", "at least 1"),
+        ("lr=0", "a number above 0"),
+        ("warmup=1", "a share in \\[0, 1\\)"),
+        ("grad_clip=-1", "0 or more"),
+        ("trainer.num_nodes=2", "one device"),
+        ("data=medmat", "data.root is not set"),
+        ("name=a/b", "a folder name"),
+    ],
+)
+def test_trainings_on_one_device_share_their_ranges(argument, expected):
+    narrower = [("at least 1", lambda value: value >= 1, "steps")] if argument == "steps=0" else []
+    with pytest.raises(ConfigError, match=expected):
+        parse(AloneConfig(), [argument], lambda config: check_alone(config, narrower))

@@ -1,4 +1,4 @@
-"""The configuration of a classifier. A field's text is its documentation; a default lives here and nowhere else."""
+"""The configuration of a classifier, beyond `AloneConfig`. A field's text is its documentation."""
 
 from __future__ import annotations
 
@@ -6,22 +6,19 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from medgraph.augment.base import Mix
-from medgraph.config import DataConfig, PhantomConfig, PromptOptions, RunConfig, TrainerConfig
+from medgraph.config import DataConfig, PhantomConfig, PromptOptions
+from medgraph.config.alone import AloneConfig, check_alone
 from medgraph.config.presets import vision_source
-from medgraph.config.validation import RANGES, Range, check_data, check_one_device, check_ranges
+from medgraph.config.validation import Range
 
 Tuning = Literal["full", "dvpt", "linear"]
 
 
 @dataclass
-class ClassifierConfig:
+class ClassifierConfig(AloneConfig):
     """A tower that is fine-tuned to tell the labels of a corpus."""
 
     name: str = "classification"
-    """Name of the study; the first folder under `run.root`."""
-    seed: int = 0
-    """Seed of the head, order, augmentation and mixes."""
-    run: RunConfig = field(default_factory=RunConfig)
     data: DataConfig = field(default_factory=PhantomConfig)
     """Any source whose images have labels in train, val and test."""
     vision: str = "tiny"
@@ -35,28 +32,19 @@ class ClassifierConfig:
     mix: Mix = field(default_factory=Mix)
     """How training batches are mixed: none, mixup, cutmix, snapmix, augmix, cropmix, yoco, and its options."""
     steps: int = 200
-    """Optimiser steps."""
     batch_size: int = 16
     """Images a step, before a mix makes more of them."""
-    lr: float = 1e-3
-    """Peak learning rate of AdamW."""
     warmup: float = 0.1
-    """Share of the steps with a linearly rising learning rate; cosine decay to 0 follows."""
-    weight_decay: float = 0.05
-    """AdamW weight decay of matrices."""
-    grad_clip: float = 1.0
-    """Largest gradient norm; 0 switches clipping off."""
     validate_every: int = 100
     """Optimiser steps between validations; nothing is chosen by them. 0: none."""
-    trainer: TrainerConfig = field(default_factory=TrainerConfig)
 
 
 _RANGES: tuple[Range, ...] = (
     ("at least 1", lambda value: value >= 1, "steps mix.width mix.crops dvpt.*"),
     ("at least 2", lambda value: value >= 2, "batch_size"),
-    ("0 or more", lambda value: value >= 0, "weight_decay grad_clip validate_every mix.consistency"),
-    ("a number above 0", lambda value: value > 0, "lr mix.alpha mix.ratio"),
-    ("a share in [0, 1)", lambda value: 0 <= value < 1, "warmup mix.jitter"),
+    ("0 or more", lambda value: value >= 0, "validate_every mix.consistency"),
+    ("a number above 0", lambda value: value > 0, "mix.alpha mix.ratio"),
+    ("a share in [0, 1)", lambda value: 0 <= value < 1, "mix.jitter"),
     ("a share in (0, 1]", lambda value: 0 < value <= 1, "mix.scale"),
     ("a number in [0, 1]", lambda value: 0 <= value <= 1, "mix.flip"),
     ("a number from 0.1 to 10", lambda value: 0.1 <= value <= 10, "mix.severity"),
@@ -69,7 +57,5 @@ def check(config: ClassifierConfig) -> None:
     Raises:
         ConfigError: naming the key, the value and what is accepted.
     """
-    check_ranges(config, (*RANGES, *_RANGES))
-    check_data(config.data)
+    check_alone(config, _RANGES)
     vision_source(config.vision)
-    check_one_device(config.trainer)

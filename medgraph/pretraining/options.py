@@ -1,4 +1,4 @@
-"""The configuration of a pre-training. A field's text is its documentation; a default lives here and nowhere else."""
+"""The configuration of a pre-training, beyond `AloneConfig`. A field's text is its documentation."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from medgraph.config import ConfigError, DataConfig, PhantomConfig, RunConfig, TrainerConfig
+from medgraph.config import ConfigError, DataConfig, PhantomConfig
+from medgraph.config.alone import AloneConfig, check_alone
 from medgraph.config.presets import vision_source
-from medgraph.config.validation import RANGES, Range, check_data, check_one_device, check_ranges
+from medgraph.config.validation import Range
 
 Method = Literal["lvm_med", "simclr", "byol", "vicreg"]
 
@@ -86,14 +87,10 @@ class BaselineOptions:
 
 
 @dataclass
-class PretrainConfig:
+class PretrainConfig(AloneConfig):
     """A pre-training: images, tower, method, and the labels that probes are fitted to."""
 
     name: str = "pretraining"
-    """Name of the study; the first folder under `run.root`."""
-    seed: int = 0
-    """Seed of initialisation, order, views and noise."""
-    run: RunConfig = field(default_factory=RunConfig)
     data: DataConfig = field(default_factory=PhantomConfig)
     """Any source: images of `train` and `task` without their labels; probes use the labels of train, val and test."""
     images: str = ""
@@ -104,18 +101,9 @@ class PretrainConfig:
     """What training starts from; `random` keeps the architecture only."""
     method: Method = "lvm_med"
     """Which loss; all others settings are the same for every method."""
-    steps: int = 1000
-    """Optimiser steps; 0 leaves the tower as it is."""
     batch_size: int = 64
     """Images a step; a multiple of `matching.graph_size` for LVM-Med."""
-    lr: float = 1e-3
-    """Peak learning rate of AdamW."""
-    warmup: float = 0.05
-    """Share of the steps with a linearly rising learning rate; cosine decay to 0 follows."""
     weight_decay: float = 1e-4
-    """AdamW weight decay of matrices."""
-    grad_clip: float = 1.0
-    """Largest gradient norm; 0 switches clipping off."""
     balance: float = 1.0
     """0: images as often as they are there; 1: all modalities equally often; between: by counts to the power 1 - it."""
     hidden: int = 512
@@ -129,19 +117,18 @@ class PretrainConfig:
     """Optimiser steps between probes on validation; 0: none before the end."""
     probe_images: int = 1000
     """Labelled training images that these probes are fitted to, at most."""
-    trainer: TrainerConfig = field(default_factory=TrainerConfig)
 
 
 _RANGES: tuple[Range, ...] = (
     ("0 or more", lambda value: value >= 0,
-     "steps probe_every weight_decay grad_clip views.local_crops matching.edge_weight matching.noise "
+     "probe_every views.local_crops matching.edge_weight matching.noise "
      "baselines.invariance baselines.variance baselines.covariance"),
     ("at least 1", lambda value: value >= 1,
      "hidden projection probe_images views.source matching.k matching.local_grid matching.local_pairs "
      "matching.num_samples"),
     ("at least 2", lambda value: value >= 2, "batch_size matching.graph_size"),
-    ("a number above 0", lambda value: value > 0, "lr matching.temperature matching.lam baselines.temperature"),
-    ("a share in [0, 1)", lambda value: 0 <= value < 1, "warmup views.jitter baselines.momentum"),
+    ("a number above 0", lambda value: value > 0, "matching.temperature matching.lam baselines.temperature"),
+    ("a share in [0, 1)", lambda value: 0 <= value < 1, "views.jitter baselines.momentum"),
     ("a share in (0, 1]", lambda value: 0 < value <= 1, "views.min_area views.min_local_area"),
     ("a number in [0, 1]", lambda value: 0 <= value <= 1, "balance matching.alpha views.flip views.blur"),
 )  # fmt: skip
@@ -153,8 +140,7 @@ def check(config: PretrainConfig) -> None:
     Raises:
         ConfigError: naming the key, the value and what is accepted.
     """
-    check_ranges(config, (*RANGES, *_RANGES))
-    check_data(config.data)
+    check_alone(config, _RANGES)
     vision_source(config.vision)
     if config.images and not Path(config.images).is_dir():
         raise ConfigError(f"images={config.images}: no such folder")
@@ -165,4 +151,3 @@ def check(config: PretrainConfig) -> None:
     if config.method == "lvm_med" and config.batch_size % size:
         raise ConfigError(f"batch_size={config.batch_size} cannot be cut into graphs of matching.graph_size={size}; "
                           f"use batch_size={max(1, round(config.batch_size / size)) * size}")  # fmt: skip
-    check_one_device(config.trainer)

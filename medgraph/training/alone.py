@@ -6,14 +6,15 @@ from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import lightning as L
 import torch
 from lightning.pytorch.callbacks import RichProgressBar
 from rich.console import Console
 
-from medgraph.config import RunConfig, TrainerConfig, run_dir
+from medgraph.config import run_dir
+from medgraph.config.alone import AloneConfig
 from medgraph.training.board import Board
 from medgraph.training.checkpoint import AtomicCheckpointIO, Checkpoints, newest_checkpoint, step_of
 from medgraph.training.interrupts import Interrupts
@@ -21,16 +22,6 @@ from medgraph.training.logging import MetricsLogger
 from medgraph.training.rundir import claim, write_identity
 from medgraph.training.spikes import SpikeGuard
 from medgraph.training.stages import fit, make_trainer, precision
-
-
-class AloneConfig(Protocol):
-    """What a configuration says about such a training; a gradient norm of 0 stands for any."""
-
-    name: str
-    run: RunConfig
-    steps: int
-    grad_clip: float
-    trainer: TrainerConfig
 
 
 @contextmanager
@@ -95,7 +86,7 @@ def fit_alone(
     Args:
         module: with ``batch_terms``, see `SpikeGuard`.
         data: restores the place that its checkpoint state names.
-        config: see `AloneConfig`.
+        config: of the training; a gradient norm of 0 stands for any.
         folder: of checkpoints; its name marks the lines of the log.
         console: where progress goes.
         interrupts: the signals, obeyed between two steps.

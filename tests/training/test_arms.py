@@ -1,20 +1,19 @@
 import io
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
 
-from medgraph.config import ConfigError, RunConfig, run_dir
+from medgraph.config import ConfigError, run_dir
+from medgraph.config.alone import AloneConfig
 from medgraph.training.arms import ArmStudy, run_arms
 
 
 @dataclass
-class Options:
+class Options(AloneConfig):
     name: str = "toys"
-    seed: int = 0
-    run: RunConfig = field(default_factory=RunConfig)
     gain: float = 0.0
 
 
@@ -60,7 +59,7 @@ def test_arms_run_seed_by_seed_and_are_compared_with_the_first(study, tmp_path):
 
 def test_the_reference_always_runs(study, tmp_path):
     plan, ran = study
-    run_arms(plan, ["arms=best", "seeds=1", f"run.root={tmp_path}", "run.name=x"], Console(quiet=True))
+    run_arms(plan, ["arms=best", "seeds=1", f"run.root={tmp_path}"], Console(quiet=True))
     assert ran == ["base 0", "best 0"]
 
 
