@@ -77,20 +77,21 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def _split(arguments: Sequence[str]) -> tuple[dict[str, int], dict[str, Any], list[str], str]:
     """Options of the study, options of the phantoms, overrides of every run, and the folder of all runs."""
-    options, data, overrides, root = dict(OPTIONS), dict[str, Any](), list[str](), "runs"
-    for argument in arguments:
+    from medgraph.training.study import split_options
+
+    given, rest = split_options(arguments, tuple(OPTIONS), lists=())
+    data, overrides, root = dict[str, Any](), list[str](), "runs"
+    for argument in rest:
         key, equals, value = argument.lstrip("-").partition("=")
-        if not equals or (key in OPTIONS and not value.isdecimal()):
-            raise ConfigError(f"{argument}: expected key=value, a number for {', '.join(OPTIONS)}")
-        if key in OPTIONS:
-            options[key] = int(value)
-        elif key == "run.root":
+        if not equals:
+            raise ConfigError(f"{argument}: expected key=value")
+        if key == "run.root":
             root = value
         elif key.startswith("data."):
             data[key.removeprefix("data.")] = value
         else:
-            overrides.append(f"{key}={value}")
-    return options, data, overrides, root
+            overrides.append(argument)
+    return OPTIONS | given, data, overrides, root
 
 
 if __name__ == "__main__":

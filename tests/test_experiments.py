@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from medgraph.config import validate
+from medgraph.config import ConfigError, validate
 from medgraph.evaluation.results import Results
 from medgraph.training import study
 from medgraph.training.recipes import resolve
@@ -111,6 +111,17 @@ def test_the_worlds_of_the_cg_validation_differ_in_nothing_but_the_interaction()
     assert not one.runs.keys() & other.runs.keys()
 
 
+def test_the_cg_validation_sorts_its_arguments():
+    module = runpy.run_path(str(FOLDER / "cg_validation.py"))
+    arguments = ["seeds=5", "--data.num_train=24000", "stage2.steps=600", "run.root=elsewhere", "images=1200"]
+    assert module["_split"](arguments) == (
+        module["OPTIONS"] | {"seeds": 5, "images": 1200}, {"num_train": "24000"}, ["stage2.steps=600"], "elsewhere"
+    )  # fmt: skip
+    for wrong in ("seeds=many", "workers", "data.num_train"):
+        with pytest.raises(ConfigError, match=wrong):
+            module["_split"]([wrong])
+
+
 def test_an_experiment_refuses_a_typo_in_one_line(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["exgra_10pct.py", "aligment.k=3"])
     with pytest.raises(SystemExit) as exit_:
@@ -148,7 +159,7 @@ def test_towers_become_arms_paired_by_seed(tmp_path):
     ("arguments", "message"),
     [
         ([], "expected one encoders=FOLDER, found 0"),
-        (["encoders=nowhere"], "expected the folder of a study of pre-training with random/seed-0/encoder, found no"),
+        (["encoders=nowhere"], "encoders=nowhere: found no ARM/seed-0/encoder; expected the folder of a study"),
     ],
 )
 def test_towers_that_are_not_there_are_refused(arguments, message, capsys):

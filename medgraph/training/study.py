@@ -232,14 +232,15 @@ def save_reference(study: Study, file: Path, measured_on: dict[str, Any]) -> Non
 
 
 def split_options(
-    argv: Sequence[str], numbers: Sequence[str], switches: Sequence[str] = ()
+    argv: Sequence[str], numbers: Sequence[str], switches: Sequence[str] = (), lists: Sequence[str] = ("arms",)
 ) -> tuple[dict[str, Any], list[str]]:
     """Options of a study itself, and the rest.
 
     Args:
         argv: ``key=value``.
-        numbers: options that are a number, at least 1; ``arms=a,b`` is known always.
+        numbers: options that are a number, at least 1.
         switches: options that are true or false.
+        lists: options that are names, such as ``arms=a,b``.
 
     Raises:
         ConfigError: for a malformed value, or ``seed``.
@@ -250,7 +251,7 @@ def split_options(
         key, _, value = argument.lstrip("-").partition("=")
         if key == "seed":
             raise ConfigError("seed: a study runs several; use seeds=N for the seeds 0 to N-1")
-        if key == "arms":
+        if key in lists:
             options[key] = tuple(name.strip() for name in value.strip("[]").split(",") if name.strip())
         elif key in switches:
             if value.lower() not in ("true", "false"):
