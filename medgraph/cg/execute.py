@@ -14,7 +14,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from medgraph.cg.plan import Plan, PlannedRun, arguments, base_config
+from medgraph.cg.plan import Plan, PlannedRun, arguments
+from medgraph.cg.starts import base_config
 from medgraph.config import parse
 from medgraph.training.jobs import Job, run_jobs
 
@@ -35,10 +36,10 @@ def run_plan(folder: Path, workers: int, console: Console) -> Plan:
         console: where progress goes.
 
     Raises:
-        ConfigError: if there is no plan, or it was edited.
+        ConfigError: if there is no plan, it was edited, or its runs would not be what was planned.
         JobsFailedError: if a run fails; the others are finished first.
     """
-    plan = Plan.load(folder)
+    plan = Plan.load_to_run(folder)
     runs = list(plan.runs.values())
     run_jobs([_job(folder, runs[i : i + IN_TURN]) for i in range(0, len(runs), IN_TURN)], workers, console)
     return plan
@@ -71,7 +72,7 @@ def run_in_turn(folder: Path, keys: Sequence[str]) -> list[str]:
     """
     from medgraph.training.run import run
 
-    plan, failed = Plan.load(folder), []
+    plan, failed = Plan.load_to_run(folder), []
     for key in keys:
         if is_done(folder, key):
             continue

@@ -19,12 +19,11 @@ from typing import Any
 from medgraph.cg.combinations import DIRECTIONS, Combination, Direction, enumerate_combinations
 from medgraph.cg.experiments import CONDITIONS, KINDS, PAPER_CONDITIONS, Arm, Designer, Experiment, Kind
 from medgraph.cg.relations import subset_of
-from medgraph.config import ConfigError, ExperimentConfig, StageConfig, SubsetsConfig, parse, to_dict
+from medgraph.cg.starts import Start, start_config
+from medgraph.config import ConfigError, ExperimentConfig
 from medgraph.data.subsets import Pool, read_pool
 from medgraph.files import write_json
-from medgraph.models.build import assets_hash
 from medgraph.progress import track
-from medgraph.training.recipes import resolve
 
 FILE = "plan.json"
 
@@ -73,6 +72,7 @@ class Plan:
         cells: key of the run of (experiment, backbone, arm, seed), joined by tabs.
         notes: experiments that could not be designed, and why.
         triplets: modality/area/task of every subset of the pool, by key.
+        starts: what the runs start from, once for all that have the same overrides.
     """
 
     sources: tuple[Mapping[str, Any], ...]
@@ -84,6 +84,7 @@ class Plan:
     cells: Mapping[str, str]
     notes: tuple[str, ...] = ()
     triplets: Mapping[str, str] = field(default_factory=dict)
+    starts: tuple[Start, ...] = ()
 
     def run_of(self, experiment: Experiment, backbone: str, arm: str, seed: int) -> PlannedRun:
         """The run behind one cell."""
@@ -95,22 +96,24 @@ class Plan:
         Raises:
             ConfigError: if the folder has another plan of which runs have started.
         """
-        content = json.loads(json.dumps(asdict(self)))
         file = folder / FILE
-        if file.exists() and (old := json.loads(file.read_text(encoding="utf-8"))) != content:
-            lost = [key for key in old["runs"] if key not in self.runs and (folder / "runs" / key).exists()]
-            if lost:
+        if file.exists():
+            old = json.loads(file.read_text(encoding="utf-8"))
+            started = [key for key in old["runs"] if (folder / "runs" / key).exists()]
+            if lost := [key for key in started if key not in self.runs]:
                 raise ConfigError(f"{file}: this plan leaves out {len(lost)} runs that have started, e.g. "
                                   f"runs/{lost[0]}; plan into another folder, or remove them")  # fmt: skip
+            if started:
+                _refuse_changes(file, [Start(**_frozen(start)) for start in old.get("starts", ())], self.starts)
         folder.mkdir(parents=True, exist_ok=True)
-        write_json(file, content)
+        write_json(file, asdict(self))
 
     @classmethod
     def load(cls, folder: Path) -> Plan:
         """Read ``plan.json``.
 
         Raises:
-            ConfigError: if there is none, or it has been edited.
+            ConfigError: if there is none, it has been edited, or another version wrote something else.
         """
         file = folder / FILE
         if not file.is_file():
@@ -123,15 +126,44 @@ class Plan:
             )
             runs = {key: PlannedRun(**_frozen(run)) for key, run in raw["runs"].items()}
             backbones = {name: tuple(overrides) for name, overrides in raw["backbones"].items()}
-            plan = cls(**{**_frozen(raw), "experiments": experiments, "runs": runs, "backbones": backbones})
+            starts = {tuple(start["overrides"]): Start(**_frozen(start)) for start in raw["starts"]}
+            plan = cls(**{**_frozen(raw), "experiments": experiments, "runs": runs, "backbones": backbones,
+                          "starts": tuple(starts.values())})  # fmt: skip
         except (KeyError, TypeError) as error:
-            raise ConfigError(f"{file}: not a plan of this version ({error}); make it again") from error
-        distinct = {run.overrides for run in plan.runs.values()}
-        configs = {overrides: _config_of(overrides) for overrides in track(distinct, "reading the plan")}
+            raise ConfigError(
+                f"{file}: another version of MedGraph wrote it, with other contents ({error}); use that version, or "
+                "give the same arguments to medgraph cg plan with another folder"
+            ) from error
         for key, run in plan.runs.items():
-            if key != _key(plan.sources, plan.data, run, configs[run.overrides]):
+            if run.overrides not in starts or key != _key(plan.sources, plan.data, run, starts[run.overrides]):
                 raise ConfigError(f"{file}: run {key} was edited; change the arguments of medgraph cg plan instead")
         return plan
+
+    @classmethod
+    def load_to_run(cls, folder: Path) -> Plan:
+        """Read ``plan.json``, whose runs would still do today what they were planned to do.
+
+        Raises:
+            ConfigError: as `load`, and naming what has changed.
+        """
+        plan = cls.load(folder)
+        distinct = track([start.overrides for start in plan.starts], "reading the plan")
+        _refuse_changes(folder / FILE, plan.starts, [Start.now(overrides) for overrides in distinct])
+        return plan
+
+
+def _refuse_changes(file: Path, planned: Sequence[Start], now: Sequence[Start]) -> None:
+    """Refuse other defaults or weights than those that a plan was made with."""
+    today = {start.overrides: start for start in now}
+    same = [(start, today[start.overrides]) for start in planned if start.overrides in today]
+    changed = list(dict.fromkeys(change for start, other in same for change in start.changes(other)))
+    if changed:
+        more = f" and {len(changed) - 5} more" if len(changed) > 5 else ""
+        raise ConfigError(
+            f"{file}: since it was planned, {'; '.join(changed[:5])}{more}. New runs would differ from those that have "
+            "finished: give the same arguments to medgraph cg plan with another folder, or use the version that "
+            "planned this one"
+        )
 
 
 def _frozen(fields: Mapping[str, Any]) -> dict[str, Any]:
@@ -190,9 +222,11 @@ def make_plan(
         raise ConfigError("nothing to run: " + ("; ".join(notes) or "no combination of these subsets makes a target"))
     named = {name: tuple(values) for name, values in (backbones or {"": ()}).items()}
     data = _fingerprint(pool)
-    runs, cells = {}, {}
+    runs, cells, starts = {}, {}, {}
     for backbone, extra in named.items():
-        config = _config_of((*overrides, *extra))
+        given = (*overrides, *extra)
+        config = start_config(given)
+        start = starts[given] = Start.now(given, config)
         for experiment in track(experiments, "planning runs"):
             capacity = designer.capacity(experiment.target)
             for arm, seed in product(experiment.arms, range(seeds)):
@@ -203,23 +237,17 @@ def make_plan(
                     counts=counts,
                     labels="shuffled" if arm.shuffled else "true",
                     seed=seed,
-                    overrides=(*overrides, *extra),
+                    overrides=given,
                     **_length(config, counts, arm.steps),
                 )
-                key = _key(sources, data, run, config)
+                key = _key(sources, data, run, start)
                 runs[key] = dataclasses.replace(run, key=key)
                 cells["\t".join((experiment.name, backbone, arm.name, str(seed)))] = key
     triplets = {spec.key: str(spec.triplet) for spec in pool.registry}
     return Plan(
-        tuple(sources), data, tuple(experiments), tuple(range(seeds)), named, runs, cells, tuple(notes), triplets
-    )
-
-
-def base_config() -> ExperimentConfig:
-    """What every run of the laboratory starts from: language modelling in two stages, the target asked at the end."""
-    config = ExperimentConfig(name="cg", data=SubsetsConfig(), stage3=StageConfig(steps=0))
-    config.eval.splits, config.eval.controls = ["ood"], False
-    return config
+        tuple(sources), data, tuple(experiments), tuple(range(seeds)), named, runs, cells, tuple(notes), triplets,
+        tuple(starts.values()),
+    )  # fmt: skip
 
 
 def arguments(plan: Plan, run: PlannedRun) -> list[str]:
@@ -279,13 +307,6 @@ def _evenly(found: Sequence[Combination], limit: int) -> Sequence[Combination]:
     return found if len(found) <= limit else [found[i * len(found) // limit] for i in range(limit)]
 
 
-def _config_of(overrides: Sequence[str]) -> ExperimentConfig:
-    """The configuration of runs, but for their data and length."""
-    config = base_config()
-    config.data = SubsetsConfig(sources=[{"name": "phantom"}], target="any")
-    return resolve(parse(config, overrides))
-
-
 def _length(config: ExperimentConfig, counts: Mapping[str, int], share: float) -> dict[str, tuple[int, int]]:
     """Optimiser steps and batch sizes of stages 1 and 2 on so many images; a batch is never larger than all of them."""
     images, steps, sizes = sum(counts.values()), [], []
@@ -297,23 +318,9 @@ def _length(config: ExperimentConfig, counts: Mapping[str, int], share: float) -
     return {"steps": (steps[0], steps[1]), "batch_sizes": (sizes[0], sizes[1])}
 
 
-def _key(sources: Sequence[Mapping[str, Any]], data: str, run: PlannedRun, config: ExperimentConfig) -> str:
-    what = {**asdict(run), "key": "", "sources": list(sources), "data": data, "config": to_dict(config),
-            "weights": _weights(config)}  # fmt: skip
+def _key(sources: Sequence[Mapping[str, Any]], data: str, run: PlannedRun, start: Start) -> str:
+    what = {**asdict(run), "key": "", "sources": list(sources), "data": data, "weights": start.weights}
     return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:12]
-
-
-def _weights(config: ExperimentConfig) -> str | None:
-    """What stands for the weights that runs start from: a hash of the packaged ones, or of how a run made them."""
-    if config.start is None:
-        return assets_hash(config.model)
-    digest = hashlib.sha256()
-    for name in ("config.yaml", "data.json", "metrics.jsonl"):
-        file = Path(config.start) / name
-        if not file.is_file():
-            raise ConfigError(f"start={config.start}: has no {name}; give the folder of a finished run")
-        digest.update(file.read_bytes())
-    return digest.hexdigest()[:16]
 
 
 def _fingerprint(pool: Pool) -> str:

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from medgraph.cg.plan import arguments, base_config, describe, make_plan
+from medgraph.cg.plan import arguments, describe, make_plan
+from medgraph.cg.starts import base_config
 from medgraph.config import parse
 from medgraph.data import build_corpus
 from medgraph.evaluation.scoring import strict_score

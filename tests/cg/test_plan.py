@@ -2,10 +2,12 @@ import dataclasses
 import json
 
 import pytest
+from rich.console import Console
 
 from medgraph.cg.execute import run_plan, unfinished
 from medgraph.cg.experiments import CONDITIONS
-from medgraph.cg.plan import Plan, arguments, base_config, describe, make_plan
+from medgraph.cg.plan import Plan, arguments, describe, make_plan
+from medgraph.cg.starts import base_config
 from medgraph.config import ConfigError, parse
 from medgraph.data import build_corpus
 
@@ -87,6 +89,54 @@ def test_a_plan_that_was_edited_or_would_lose_runs_is_refused(made, tmp_path):
         Plan.load(tmp_path / "runs")
 
 
+def stored(folder):
+    """``plan.json``, and the configuration in it."""
+    content = json.loads((folder / "plan.json").read_text())
+    (start,) = content["starts"]
+    return content, start["config"]
+
+
+def test_a_plan_from_before_an_option_was_there_is_run_and_made_longer(made, tmp_path):
+    made.save(tmp_path)
+    content, config = stored(tmp_path)
+    del config["model"]["pool"]
+    (tmp_path / "plan.json").write_text(json.dumps(content))
+    (tmp_path / "runs" / next(iter(made.runs))).mkdir(parents=True)
+    assert Plan.load_to_run(tmp_path).runs == made.runs
+    plan(seeds=3).save(tmp_path)
+    assert Plan.load(tmp_path).runs.keys() > made.runs.keys()
+    assert "pool" in stored(tmp_path)[1]["model"]
+
+
+def test_a_plan_with_other_defaults_says_which_and_can_still_be_read(made, tmp_path):
+    made.save(tmp_path)
+    content, config = stored(tmp_path)
+    config["stage2"]["lr"], config["model"]["glue"] = 0.5, "yes"
+    (tmp_path / "plan.json").write_text(json.dumps(content))
+    message = (r"plan\.json: since it was planned, model\.glue was yes, is no option any more; stage2\.lr was 0\.5, is "
+               r"[\d.e-]+\. .*with another folder, or use the version that planned this one")  # fmt: skip
+    assert Plan.load(tmp_path).runs == made.runs
+    with pytest.raises(ConfigError, match=message):
+        run_plan(tmp_path, 1, Console())
+    (tmp_path / "runs" / next(iter(made.runs))).mkdir(parents=True)
+    with pytest.raises(ConfigError, match=message):
+        made.save(tmp_path)
+
+
+def test_a_plan_with_other_weights_or_another_layout_says_so(made, tmp_path, monkeypatch):
+    made.save(tmp_path)
+    monkeypatch.setattr("medgraph.cg.starts.assets_hash", lambda model: "0123")
+    with pytest.raises(ConfigError, match=r"since it was planned, weights were \w+, are 0123\. "):
+        Plan.load_to_run(tmp_path)
+    content, _ = stored(tmp_path)
+    del content["starts"]
+    (tmp_path / "plan.json").write_text(json.dumps(content))
+    with pytest.raises(
+        ConfigError, match=r"another version of MedGraph wrote it, with other contents \('starts'\); use"
+    ):
+        Plan.load(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -106,8 +156,6 @@ def test_mistakes_are_found_before_anything_is_written(changes, message):
 
 @pytest.mark.slow
 def test_a_plan_runs_and_skips_what_is_done(tmp_path, capsys):
-    from rich.console import Console
-
     small = plan(seeds=1, conditions=["zero_shot", "target"])
     small.save(tmp_path)
     for expected in ("3 runs, 0 finished before", "3 runs, 3 finished before"):

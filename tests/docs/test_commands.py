@@ -15,7 +15,7 @@ import pytest
 import typer
 
 from lightning_app.commands import app
-from medgraph.cg.plan import base_config
+from medgraph.cg.starts import base_config
 from medgraph.config import ConfigError, ExperimentConfig, parse, validate
 from medgraph.training.study import split_options
 
