@@ -106,7 +106,7 @@ class AuditReport:
         return {key: len(images[key]) for key in sorted(images, key=_rank)}
 
     def verdict(self) -> str:
-        """What is shared between splits, in a sentence or two for a report."""
+        """What is shared between splits, and what can be done about it, in a few sentences for a report."""
         found: dict[tuple[str, bool], list[Leak]] = {}
         for leak in self.leaks:
             if leak.across_splits:
@@ -123,7 +123,7 @@ class AuditReport:
             parts.append(f"{number} of {self.sizes[split]} {split} images {verb} {earlier} ({kinds})")
         example = next(leak for leak in self.leaks if leak.across_splits)
         pair = f"{example.first.split} {example.first.image} and {example.second.split} {example.second.image}"
-        return f"LEAK: {'; '.join(parts)}. For example {pair}."
+        return f"LEAK: {'; '.join(parts)}. For example {pair}. {_ways_out(self.leaks)}"
 
     def notes(self) -> dict[str, int]:
         """Counts of what splits share, for the notes of a corpus."""
@@ -165,6 +165,21 @@ class AuditReport:
         content = {"verdict": self.verdict(), "sizes": dict(self.sizes), "compared": list(self.compared),
                    "sources": sources, "leaks": [asdict(leak) for leak in self.leaks]}  # fmt: skip
         path.write_text(json.dumps(content, indent=1, ensure_ascii=False), encoding="utf-8")
+
+
+def _ways_out(leaks: Iterable[Leak]) -> str:
+    """What removes leaks between splits, within one data set and between several."""
+    across = [leak for leak in leaks if leak.across_splits]
+    inside = [leak for leak in across if _data_set(leak.first) == _data_set(leak.second)]
+    ways = []
+    if any(_name(leak.second.split) == "test" for leak in inside):
+        ways.append("data.rule=clean takes images and groups of a published test split out of the others.")
+    if any(leak.kind not in ("same_image", "same_group") for leak in inside):
+        ways.append("Pictures that differ in name only, and those of one patient, stay together under one group: the "
+                    "column group of a table, groups.csv of Med-MAT (medgraph.data.regroup writes it).")  # fmt: skip
+    if len(inside) < len(across):
+        ways.append("Of two data sets that share pictures, train on one.")
+    return " ".join([*ways, "medgraph data audit PATH --out FILE lists all of them."])
 
 
 def _rank(key: tuple[str, str, str]) -> tuple[bool, int]:
@@ -271,3 +286,8 @@ def _crossings(places: list[Place], ranks: Mapping[str, int]) -> Iterator[tuple[
 def _name(split: str) -> str:
     """Name of a split without the data set that `medgraph data audit A B` puts before it."""
     return split.rpartition(":")[2]
+
+
+def _data_set(place: Place) -> str:
+    """What `medgraph data audit A B` puts before the split."""
+    return place.split.rpartition(":")[0]

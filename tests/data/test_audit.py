@@ -67,6 +67,40 @@ def test_every_kind_of_leak_is_found(root):
     assert ("near_duplicate", "train", "test") not in audit(corpus(root, **splits), root, near=False).counts()
 
 
+def test_what_the_verdict_advises_removes_the_leaks(root):
+    """A published split, with an image in both, a copy under another name, and one patient in both."""
+    shutil.copy(root / "2.png", root / "copy.png")
+    rows = [("1.png", "train", "1"), ("2.png", "train", "2"), ("3.png", "train", "p"), ("5.png", "train", "5"),
+            ("1.png", "test", "1"), ("copy.png", "test", "copy"), ("6.png", "test", "p")]  # fmt: skip
+    table = root / "table.csv"
+
+    def audited(rows, **options):
+        with table.open("w", newline="") as file:
+            csv.writer(file).writerows(
+                [
+                    ("image", "split", "group", "question", "answer"),
+                    *((*row, f"q{i}?", "a") for i, row in enumerate(rows)),
+                ]
+            )
+        return audit(read("manifest", table, **options), root, near=False)
+
+    verdict = audited(rows).verdict()
+    assert "(same image, equal content, same group)" in verdict
+    assert "data.rule=clean takes" in verdict
+    assert "stay together under one group: the column group of a table, groups.csv" in verdict
+    assert verdict.endswith("medgraph data audit PATH --out FILE lists all of them.")
+    assert set(audited(rows, rule="clean").counts()) == {("equal_content", "train", "test"),
+                                                         ("equal_content", "task", "test")}  # fmt: skip
+    grouped = [(image, split, "2" if group == "copy" else group) for image, split, group in rows]
+    assert audited(grouped, rule="clean").clean
+
+
+def test_of_two_data_sets_one_is_to_be_trained_on(root):
+    between = audit(corpus(root, **{"a:train": [("1.png",)], "b:test": [("1.png",)]}), root).verdict()
+    assert "Of two data sets that share pictures, train on one. medgraph data audit" in between
+    assert "data.rule" not in between
+
+
 COPIES = {
     "resized": lambda image: image.resize((image.width // 2, image.height // 2)),
     "re-encoded": lambda image: image,
