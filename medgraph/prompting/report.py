@@ -143,10 +143,7 @@ def _classified(results: FewShotResults) -> Section:
 def _paired(results: FewShotResults) -> Section:
     name = NAMES[results.reference]
     effects = results.compare(results.mean_accuracy)
-    rows = [
-        plots.ForestRow(NAMES[method], 100 * e.mean, Interval(100 * e.low, 100 * e.high), points(e.mean))
-        for method, e in effects.items()
-    ]
+    rows = [plots.ForestRow(NAMES[method], e.mean, e, points(e.mean)) for method, e in effects.items()]
     caption = f"{name} minus each method, accuracy in points averaged over shots, {WITHIN}."
     figures = [picture(plots.forest(rows, f"{name} minus …, points", zero=0), caption)] if rows else []
     text = f"Is {name} better? To the right of zero it is; an interval that holds zero says that nobody knows."

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from medgraph.evaluation.comparison import Comparison
-from medgraph.evaluation.statistics import Interval, paired_over_seeds
+from medgraph.evaluation.statistics import paired_over_seeds
 from medgraph.report import plots
 from medgraph.report.page import Picture, picture
 from medgraph.report.sections import Curves, Section, write_sections
@@ -75,10 +75,10 @@ def overview_table(comparisons: Sequence[Comparison]) -> RunTable:
 
 def _compared(comparison: Comparison) -> Section:
     rows = [
-        plots.ForestRow(row.arm, 100 * row.versus.mean, Interval(100 * row.versus.low, 100 * row.versus.high),
-                        points(row.versus.mean), highlight=not math.isnan(row.versus.low))
-        for row in comparison.rows if row.versus
-    ]  # fmt: skip
+        plots.ForestRow(row.arm, over.mean, over, points(over.mean), highlight=not math.isnan(over.low))
+        for row in comparison.rows
+        if (over := row.versus)
+    ]
     figures = [picture(
         plots.seed_strip({row.arm: row.values for row in comparison.rows}, f"{comparison.title}, %"),
         f"{comparison.title} of every seed (dots) and their mean (bar).",

@@ -86,8 +86,8 @@ def average_figure(study: CgStudy, found: Sequence[Average]) -> Picture:
     """Forest of the differences to as many unrelated images, or to no training where there is no such arm."""
     control = next(name for name in reversed(CONTROLS) if any(one.control == name for one in found))
     rows = [
-        plots.ForestRow(f"{one.direction.replace('_', ' ')}: {arm_name(one.arm)}", 100 * one.mean,
-                        Interval(100 * one.interval.low, 100 * one.interval.high), f"{one.rows} rows", one.arm == ARM)
+        plots.ForestRow(f"{one.direction.replace('_', ' ')}: {arm_name(one.arm)}", one.mean, one.interval,
+                        f"{one.rows} rows", one.arm == ARM)
         for one in found if one.control == control
     ]  # fmt: skip
     caption = (

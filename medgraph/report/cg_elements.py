@@ -50,11 +50,6 @@ class Contribution:
     interval: Interval
     targets: int
 
-    @property
-    def in_points(self) -> Interval:
-        """The interval in points."""
-        return Interval(100 * self.interval.low, 100 * self.interval.high)
-
 
 def contributions(study: CgStudy) -> list[Contribution]:
     """Pool what has finished, way by way."""

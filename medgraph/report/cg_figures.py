@@ -40,10 +40,8 @@ def differences(rows: Mapping[str, Mapping[str, Effect]], title: str) -> Figure:
     for name, colour, mark, offset in zip(names, COLOURS, MARKS, offsets, strict=False):
         for position, effects in enumerate(rows.values()):
             if name in effects:
-                e = effects[name]
-                draw_interval(
-                    axes, 100 * e.mean, 100 * e.low, 100 * e.high, position + float(offset), colour, mark=mark
-                )
+                effect, place = effects[name], position + float(offset)
+                draw_interval(axes, effect.mean, effect, place, colour, mark=mark)
         axes.plot([], [], mark, color=colour, label=f"minus {name}")
     axes.axvline(0, color=INK, linewidth=1)
     label_rows(axes, list(rows))

@@ -119,7 +119,7 @@ def _curves(study: CgStudy, kind: str, title: str, found: Sequence[Curve]) -> Pi
 
 
 def _elements(study: CgStudy, way: str, found: Sequence[Contribution]) -> Picture:
-    rows = [plots.ForestRow(one.shared.replace("+", " + "), 100 * one.mean, one.in_points, f"{one.targets}",
+    rows = [plots.ForestRow(one.shared.replace("+", " + "), one.mean, one.interval, f"{one.targets}",
                             highlight=one.targets > 1) for one in found]  # fmt: skip
     caption = (
         f"{WAYS[way].capitalize()}, in points ({study.seeds}). On the right the number of targets; 95 % t intervals "

@@ -14,6 +14,8 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
+from medgraph.report.words import HasEnds
+
 BLUE, ORANGE, GREEN, RED, SKY, PURPLE = "#0072b2", "#e69f00", "#009e73", "#d55e00", "#56b4e9", "#cc79a7"
 COLOURS = (BLUE, ORANGE, GREEN, RED, SKY, PURPLE)
 """Okabe and Ito's colours, told apart with every common colour vision; black and yellow need a fixed background."""
@@ -75,29 +77,28 @@ def new_figure(height: float, title: str) -> tuple[Figure, Axes]:
 def draw_interval(
     axes: Axes,
     value: float,
-    low: float,
-    high: float,
+    ends: HasEnds,
     position: float,
     colour: str,
     filled: bool = True,
     mark: str = "o",
 ) -> None:
-    """Draw a value and its interval as a mark on a line; NaN ends draw the mark alone.
+    """Draw a share and its interval in per cent or points, as a mark on a line; NaN ends draw the mark alone.
 
     Args:
         axes: a plot whose x axis holds the values.
         value: where the dot goes.
-        low: lower end of the interval.
-        high: upper end.
+        ends: of the interval.
         position: on the y axis.
         colour: of line and dot.
         filled: False draws an open mark, for controls and references.
         mark: Matplotlib's name of its shape, a second key beside the colour.
     """
+    low, high = 100 * ends.low, 100 * ends.high
     if low == low and high == high:
         axes.plot([low, high], [position, position], color=colour, linewidth=2.2, solid_capstyle="round", alpha=0.75)
     face = colour if filled else "none"
-    axes.plot([value], [position], mark, color=colour, markerfacecolor=face, markersize=6, clip_on=False)
+    axes.plot([100 * value], [position], mark, color=colour, markerfacecolor=face, markersize=6, clip_on=False)
 
 
 def label_rows(axes: Axes, labels: Sequence[str]) -> None:

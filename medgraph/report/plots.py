@@ -10,7 +10,6 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from medgraph.evaluation.results import Results
-from medgraph.evaluation.statistics import Interval
 from medgraph.report.look import (
     BLUE,
     COLOURS,
@@ -26,7 +25,7 @@ from medgraph.report.look import (
     new_figure,
     styled,
 )
-from medgraph.report.words import control_name, percent, split_name
+from medgraph.report.words import HasEnds, control_name, percent, split_name
 
 Curve = Sequence[tuple[float, float]]
 """(step, value) pairs in order of the steps."""
@@ -78,8 +77,7 @@ def table_dots(results: Results, table: str, title: str) -> Figure:
             if value in rows:
                 row = rows[value]
                 y = position + float(offset)
-                low, high = 100 * row.interval.low, 100 * row.interval.high
-                draw_interval(axes, 100 * row.accuracy, low, high, y, colour, mark=mark)
+                draw_interval(axes, row.accuracy, row.interval, y, colour, mark=mark)
                 axes.plot([100 * row.chance] * 2, [y - 0.13, y + 0.13], color=INK, linewidth=1, alpha=0.7)
     sizes = {value: " + ".join(f"{rows[value].n:,}" for rows in tables if value in rows) for value in values}
     label_rows(axes, [f"{value}  ({sizes[value]})" for value in values])
@@ -118,7 +116,7 @@ def training_curves(curves: Mapping[str, Curve], title: str, stages: Mapping[str
 
 @dataclass(frozen=True, slots=True)
 class ForestRow:
-    """One line of a forest plot; values in the units of the axis.
+    """One line of a forest plot; shares, which are drawn in per cent or points.
 
     Attributes:
         label: text on the left.
@@ -130,7 +128,7 @@ class ForestRow:
 
     label: str
     value: float
-    interval: Interval
+    interval: HasEnds
     note: str = ""
     highlight: bool = True
 
@@ -140,7 +138,7 @@ def forest(rows: Sequence[ForestRow], title: str, zero: float | None = None, col
     """Values with intervals, one a line, and a vertical line at the value that means no difference."""
     figure, axes = new_figure(0.7 + _ROW * len(rows), title)
     for position, row in enumerate(rows):
-        draw_interval(axes, row.value, row.interval.low, row.interval.high, position, colour, row.highlight)
+        draw_interval(axes, row.value, row.interval, position, colour, row.highlight)
         axes.text(1.02, position, row.note, transform=axes.get_yaxis_transform(), va="center", fontsize=8.5)
     label_rows(axes, [row.label for row in rows])
     if zero is not None:

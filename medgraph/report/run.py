@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 
 from medgraph.evaluation.plateau import CurvePoint, judge_plateau
 from medgraph.evaluation.results import Results
-from medgraph.evaluation.statistics import Interval, detectable_difference
+from medgraph.evaluation.statistics import detectable_difference
 from medgraph.report import plots
 from medgraph.report.answers import (
     CALIBRATION_HEADER,
@@ -252,10 +252,7 @@ def _reference_rows(
 def _reference_figures(rows: Mapping[str, Sequence[Reference]]) -> list[Picture]:
     pictures = []
     for split, arms in rows.items():
-        lines = [
-            plots.ForestRow(r.arm, 100 * r.accuracy, Interval(100 * r.low, 100 * r.high), f"n {r.n:,}", r.own)
-            for r in arms
-        ]
+        lines = [plots.ForestRow(r.arm, r.accuracy, r, f"n {r.n:,}", r.own) for r in arms]
         title = f"{split_name(split)}: accuracy, %"
         pictures.append(
             picture(plots.forest(lines, title), f"{title}, 95 % intervals; open dots are committed results.")

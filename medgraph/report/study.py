@@ -10,7 +10,6 @@ from rich import box
 from rich.console import Group
 from rich.table import Table
 
-from medgraph.evaluation.statistics import Interval
 from medgraph.evaluation.study import ArmResult, Study, StudyRun, compare_arms
 from medgraph.report import plots
 from medgraph.report.page import Picture, picture, write_page
@@ -158,8 +157,7 @@ def _forest_row(row: ArmResult) -> plots.ForestRow:
     assert row.versus is not None
     several = not math.isnan(row.versus.low)
     ends = row.versus if several else row.over_images
-    shown = Interval(100 * ends.low, 100 * ends.high)
-    return plots.ForestRow(row.arm, 100 * row.versus.mean, shown, points(row.versus.mean), highlight=several)
+    return plots.ForestRow(row.arm, row.versus.mean, ends, points(row.versus.mean), highlight=several)
 
 
 def _curves(runs: Sequence[StudyRun]) -> list[Picture]:

@@ -101,7 +101,7 @@ def _figure(groups: Sequence[Mapping[str, float]], images: Mapping[str, str], re
             interval = wilson(sum(scores), len(scores))
     else:
         interval = macro_bootstrap(scores, clusters, [i for i, g in enumerate(groups) for _ in g], rng, resamples)
-    return Figure(100 * value, len(ids), Interval(100 * interval.low, 100 * interval.high))
+    return _scaled(Figure(value, len(ids), interval), 100)
 
 
 def _ratio(
@@ -115,7 +115,7 @@ def _ratio(
         np.random.default_rng(seed),
         resamples,
     )["ratio"]
-    return Figure(100 * estimate.value, len(top), Interval(100 * estimate.low, 100 * estimate.high))
+    return _scaled(Figure(estimate.value, len(top), Interval(estimate.low, estimate.high)), 100)
 
 
 def _scaled(figure: Figure, factor: float) -> Figure:
