@@ -21,11 +21,11 @@ from pathlib import Path
 from medgraph.config import ConfigError
 from medgraph.console import user_errors
 from medgraph.evaluation.study import Study
-from medgraph.training.study import Arm, StudyPlan, run_study
+from medgraph.pretraining.study import study_encoders
+from medgraph.training.study import Arm, StudyPlan, run_study, split_options
 
 BASE = Path(__file__).parent / "exgra_10pct.py"
 REFERENCE = "random"
-KEY = "encoders="
 
 
 def plan(folder: Path) -> StudyPlan:
@@ -34,14 +34,13 @@ def plan(folder: Path) -> StudyPlan:
     Raises:
         ConfigError: if the folder holds no such study, or one without random weights.
     """
-    names = sorted({path.parents[1].name for path in folder.glob("*/seed-*/encoder")})
-    if REFERENCE not in names:
-        raise ConfigError(f"encoders={folder}: expected the folder of a study of pre-training with "
-                          f"{REFERENCE}/seed-0/encoder, found {', '.join(names) or 'no encoder'}")  # fmt: skip
+    towers = study_encoders(folder)
+    if REFERENCE not in towers:
+        raise ConfigError(f"encoders={folder}: differences are taken to the arm {REFERENCE}, found {', '.join(towers)}")
     return StudyPlan(
         name="exgra_from_encoder",
         title="ExGra-Med from towers with and without pre-training",
-        arms=[Arm(name, BASE, (f"model.vision={folder}/{name}/seed-{{seed}}/encoder",)) for name in names],
+        arms=[Arm(name, BASE, (f"model.vision={tower}",)) for name, tower in towers.items()],
         reference=REFERENCE,
         notes=("The tower is frozen. Its pre-training has seen the images of the training splits, never a label.",),
     )
@@ -49,15 +48,14 @@ def plan(folder: Path) -> StudyPlan:
 
 def main(argv: Sequence[str] | None = None) -> Study:
     """Run, compare and report."""
-    arguments = list(sys.argv[1:] if argv is None else argv)
-    folders = [argument.lstrip("-") for argument in arguments if argument.lstrip("-").startswith(KEY)]
     with user_errors():
+        options, rest = split_options(sys.argv[1:] if argv is None else argv, (), lists=("encoders",))
+        folders = options.get("encoders", ())
         if len(folders) != 1:
             raise ConfigError(
                 f"expected one encoders=FOLDER, found {len(folders)}: the folder of a study of pre-training"
             )
-        rest = [argument for argument in arguments if argument.lstrip("-") != folders[0]]
-        return run_study(plan(Path(folders[0].removeprefix(KEY))), rest)
+        return run_study(plan(Path(folders[0])), rest)
 
 
 if __name__ == "__main__":

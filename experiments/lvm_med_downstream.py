@@ -4,68 +4,67 @@ Encoder and task are trained together for the same steps, with the same layers o
 weights in the architecture of the first encoder.
 
     lightning run experiments/lvm_med.py
-    lightning run experiments/lvm_med_downstream.py encoders=lvm_med:runs/lvm_med/HASH/lvm_med/seed-0/encoder,NAME:PATH
+    lightning run experiments/lvm_med_downstream.py encoders=runs/lvm_med/HASH                  # all of its arms
+    lightning run experiments/lvm_med_downstream.py encoders=NAME:runs/lvm_med/HASH/lvm_med/seed-{seed}/encoder,…
     lightning run experiments/lvm_med_downstream.py task=classification encoders=…
     lightning run experiments/lvm_med_downstream.py masks=FOLDER encoders=…
 
 Published (arXiv:2306.11925), ResNet-50, mean Dice of segmentation: LVM-Med 83.05; fine-tuned classification: LVM-Med
 68.32 on FGADR and 76.82 on Brain, SimCLR 67.55 and 73.52.
 
-Finished runs are read, so encoders and seeds can be added later.
+Finished runs are skipped and interrupted ones continue, so encoders and seeds can be added later.
 """
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
-from medgraph.config import ConfigError, PhantomConfig
+from medgraph.classification.study import classifier_study
+from medgraph.config import ConfigError
 from medgraph.console import user_errors
 from medgraph.evaluation.comparison import Comparison
-from medgraph.pretraining.downstream import DownstreamConfig, check, fine_tune
+from medgraph.pretraining.study import study_encoders
+from medgraph.segmentation.study import segmentation_study
 from medgraph.training.arms import ArmStudy, run_arms
+from medgraph.training.study import split_options
 
-FINE_TUNED = "Encoder and task are trained together: equal steps, batches, layers on top and learning rate."
-COMPARED = (
-    ("dice", "Mean Dice coefficient of the classes", FINE_TUNED),
-    ("iou", "Mean intersection over union of the classes", FINE_TUNED),
-    ("accuracy", "Accuracy of fine-tuned classification", FINE_TUNED),
-)
+TASKS = {"segmentation": segmentation_study, "classification": classifier_study}
 
 
-def plan(encoders: Sequence[str] = ()) -> ArmStudy:
-    """Random weights, then an arm for each of ``NAME:PATH``.
+def plan(task: str = "segmentation", encoders: Sequence[str] = ()) -> ArmStudy:
+    """Random weights, then an arm for each encoder.
+
+    Args:
+        task: one of `TASKS`.
+        encoders: ``NAME:PATH``, ``{seed}`` in a path being the seed of a run, or the folder of a study of pre-training;
+            its arm of random weights takes the place of others. Without any: the packaged tower.
 
     Raises:
-        ConfigError: for an encoder without a name or a path.
+        ConfigError: for an unknown task, or an encoder without a name or a path.
     """
-    arms = {}
-    for encoder in encoders:
-        name, _, path = encoder.partition(":")
-        if not name or not path:
-            raise ConfigError(f"encoders={encoder}: expected NAME:PATH")
-        arms[name] = (f"encoder={path}",)
-    first = next(iter(arms.values()), ("encoder=tiny",))
-    data = PhantomConfig(num_train=1000, num_val=1, num_test=400, num_ood=0)
-    return ArmStudy(
-        title="Fine-tuning of encoders: LVM-Med against random weights",
-        base=DownstreamConfig(name="lvm_med_downstream", data=data),
-        arms={"random": (*first, "weights=random"), **arms},
-        default=("random", *arms),
-        check=check,
-        run=fine_tune,
-        compared=COMPARED,
-        curves=(("Loss", {"train/loss": "loss"}),),
-    )
+    if task not in TASKS:
+        raise ConfigError(f"task={task}: expected {' or '.join(TASKS)}")
+    towers: dict[str, str] = {}
+    for encoder in encoders or ("tiny:tiny",):
+        name, named, path = encoder.partition(":")
+        if named and not (name and path):
+            raise ConfigError(f"encoders={encoder}: expected NAME:PATH, or the folder of a study of pre-training")
+        towers |= {name: path} if named else study_encoders(Path(encoder))
+    first = next(iter(towers.values()))
+    arms = {"random": (f"vision={first}", "weights=random")}
+    arms |= {name: (f"vision={path}",) for name, path in towers.items()}
+    title = f"Fine-tuning of encoders for {task}: differences to random weights"
+    return TASKS[task]("lvm_med_downstream", title, arms, tuple(arms), seeds=3)
 
 
 def main(argv: Sequence[str] | None = None) -> list[Comparison]:
     """Run, compare and report."""
     with user_errors():
-        arguments = sys.argv[1:] if argv is None else list(argv)
-        named = [argument.removeprefix("encoders=") for argument in arguments if argument.startswith("encoders=")]
-        encoders = [encoder for each in named for encoder in each.split(",")]
-        return run_arms(plan(encoders), [each for each in arguments if not each.startswith("encoders=")])
+        options, rest = split_options(sys.argv[1:] if argv is None else argv, (), lists=("task", "encoders"))
+        task, encoders = options.get("task", ("segmentation",)), options.get("encoders", ())
+        return run_arms(plan(",".join(task), encoders), rest)
 
 
 if __name__ == "__main__":

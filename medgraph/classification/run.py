@@ -81,7 +81,7 @@ def classify(
     Args:
         config: of the run.
         console: where progress goes; default standard output.
-        read: reads the images; see `medgraph.classification.study.KeptCorpus`.
+        read: reads the images; studies hand them out again.
 
     Raises:
         ConfigError: for a mistake in the configuration, or if the run directory belongs to another one or is in use.

@@ -8,11 +8,11 @@ from functools import partial
 
 from medgraph.classification.options import ClassifierConfig, check
 from medgraph.classification.run import classify
-from medgraph.config import DataConfig, PhantomConfig, to_yaml
+from medgraph.config import DataConfig, PhantomConfig
 from medgraph.data import build_corpus
 from medgraph.data.images import KeptImages
 from medgraph.data.records import Corpus
-from medgraph.training.arms import ArmStudy
+from medgraph.training.arms import ArmStudy, keep_last
 
 MEASURED = "Equal steps, batches and order of images; measured once on the test split."
 COMPARED = (
@@ -27,19 +27,10 @@ CURVES = (
 )
 
 
-class KeptCorpus:
-    """Reads a corpus, and hands the last one out again with its decoded images: the runs of a study share them."""
-
-    def __init__(self) -> None:
-        self._last: tuple[str, Corpus] | None = None
-
-    def __call__(self, config: DataConfig) -> Corpus:
-        """The corpus of a configuration."""
-        key = to_yaml(config)
-        if self._last is None or self._last[0] != key:
-            corpus = build_corpus(config)
-            self._last = key, replace(corpus, load_image=KeptImages(corpus.load_image))
-        return self._last[1]
+def read_kept(config: DataConfig) -> Corpus:
+    """Build a corpus that keeps its decoded images."""
+    corpus = build_corpus(config)
+    return replace(corpus, load_image=KeptImages(corpus.load_image))
 
 
 def classifier_study(
@@ -61,7 +52,7 @@ def classifier_study(
         arms=arms,
         default=default,
         check=check,
-        run=partial(classify, read=KeptCorpus()),
+        run=partial(classify, read=keep_last(read_kept)),
         compared=COMPARED,
         curves=CURVES,
         seeds=seeds,

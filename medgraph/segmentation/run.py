@@ -51,7 +51,7 @@ def segment(
     Args:
         config: of the run.
         console: where progress goes; default standard output.
-        read: reads the images with their masks.
+        read: reads the images with their masks; studies hand them out again.
 
     Raises:
         ConfigError: for a mistake in the configuration, or if the run directory belongs to another one or is in use.

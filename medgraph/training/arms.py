@@ -14,7 +14,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 from rich.console import Console
 
@@ -24,6 +24,9 @@ from medgraph.files import write_json
 from medgraph.training.logging import read_metrics
 from medgraph.training.study import split_options
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
 
 @dataclass(frozen=True, slots=True)
 class ArmStudy:
@@ -32,7 +35,7 @@ class ArmStudy:
     Attributes:
         title: heading of its report.
         base: what all arms share; its name is the study's.
-        arms: ``key=value`` arguments by arm.
+        arms: ``key=value`` arguments by arm; ``{seed}`` in them is the seed of a run.
         default: arms that run unless others are asked for; the first one is the reference, which always runs.
         check: refuses a configuration that makes no sense.
         run: runs a configuration, or reads what it left behind; the outcome has a ``folder``, and ``results`` with a
@@ -107,4 +110,19 @@ def _split(study: ArmStudy, argv: Sequence[str]) -> tuple[list[str], int, list[s
 
 def _config(study: ArmStudy, arm: str, seed: int, overrides: Sequence[str], folder: Path) -> Any:
     place = [f"run.root={folder}", f"name={arm}", f"run.name=seed-{seed}", f"seed={seed}"]
-    return parse(study.base, [*overrides, *study.arms[arm], *place], study.check)
+    own = [argument.replace("{seed}", str(seed)) for argument in (*overrides, *study.arms[arm])]
+    return parse(study.base, [*own, *place], study.check)
+
+
+def keep_last(read: Callable[P, T]) -> Callable[P, T]:
+    """Hand out again what was read last, if the arguments say the same: the runs of a study share decoded images."""
+    kept: dict[str, T] = {}
+
+    def read_once(*arguments: P.args, **options: P.kwargs) -> T:
+        key = repr((arguments, options))
+        if key not in kept:
+            kept.clear()  # before another one is read
+            kept[key] = read(*arguments, **options)
+        return kept[key]
+
+    return read_once

@@ -15,7 +15,7 @@ from medgraph.classification.data import LabelledDataModule
 from medgraph.classification.module import Classifier, ClassifierModule
 from medgraph.classification.options import ClassifierConfig, check
 from medgraph.classification.run import classify
-from medgraph.classification.study import KeptCorpus
+from medgraph.classification.study import read_kept
 from medgraph.config import (
     ConfigError,
     PhantomConfig,
@@ -27,6 +27,7 @@ from medgraph.config import (
     parse,
 )
 from medgraph.models.build import build_vision
+from medgraph.training.arms import keep_last
 from medgraph.training.logging import read_metrics
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
@@ -143,7 +144,7 @@ def test_prompts_of_a_classifier_are_trained_and_the_tower_is_not():
 
 
 def test_runs_of_a_study_share_the_decoded_images_of_the_last_corpus():
-    read = KeptCorpus()
+    read = keep_last(read_kept)
     corpus = read(small("").data)
     image = corpus.splits["val"][0].image
     assert read(small("").data) is corpus

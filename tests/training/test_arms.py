@@ -8,7 +8,7 @@ from rich.console import Console
 
 from medgraph.config import ConfigError, run_dir
 from medgraph.config.alone import AloneConfig
-from medgraph.training.arms import ArmStudy, run_arms
+from medgraph.training.arms import ArmStudy, keep_last, run_arms
 
 
 @dataclass
@@ -34,7 +34,7 @@ def study():
         values = {"accuracy": 0.5 + config.gain + 0.01 * config.seed, "never": float("nan")}
         return SimpleNamespace(folder=folder, results=SimpleNamespace(value=values.__getitem__))
 
-    arms = {"base": (), "better": ("gain=0.2",), "best": ("gain=0.3",)}
+    arms = {"base": (), "better": ("gain=0.2",), "best": ("gain=0.{seed}3",)}
     compared = [(name, name.capitalize(), "Measured.") for name in ("accuracy", "never")]
     curves = [("Loss", {"train/loss": "loss"})]
     return ArmStudy("Toys", Options(), arms, ("base", "better"), no_check, run, compared, curves, seeds=2), ran
@@ -57,10 +57,11 @@ def test_arms_run_seed_by_seed_and_are_compared_with_the_first(study, tmp_path):
     assert "report: " in printed.getvalue()
 
 
-def test_the_reference_always_runs(study, tmp_path):
+def test_the_reference_always_runs_and_an_arm_may_name_the_seed(study, tmp_path):
     plan, ran = study
-    run_arms(plan, ["arms=best", "seeds=1", f"run.root={tmp_path}"], Console(quiet=True))
+    (comparison,) = run_arms(plan, ["arms=best", "seeds=1", f"run.root={tmp_path}"], Console(quiet=True))
     assert ran == ["base 0", "best 0"]
+    assert comparison.rows[1].values == pytest.approx([0.5 + 0.03])
 
 
 @pytest.mark.parametrize(
@@ -76,3 +77,11 @@ def test_arguments_are_checked_before_anything_runs(study, argument, message):
     with pytest.raises(ConfigError, match=message):
         run_arms(plan, [argument])
     assert ran == []
+
+
+def test_what_was_read_last_is_handed_out_again():
+    read = keep_last(lambda *names: list(names))
+    first = read("a", 1)
+    assert read("a", 1) is first
+    assert read("b", 1) == ["b", 1]
+    assert read("a", 1) is not first
