@@ -8,7 +8,7 @@ from typing import Literal
 from medgraph.augment.base import Mix
 from medgraph.config import DataConfig, PhantomConfig, PromptOptions
 from medgraph.config.alone import AloneConfig, check_alone
-from medgraph.config.presets import vision_source
+from medgraph.config.presets import check_start
 from medgraph.config.validation import Range
 
 Tuning = Literal["full", "dvpt", "linear"]
@@ -58,4 +58,4 @@ def check(config: ClassifierConfig) -> None:
         ConfigError: naming the key, the value and what is accepted.
     """
     check_alone(config, _RANGES)
-    vision_source(config.vision)
+    check_start(config.vision)

@@ -42,3 +42,16 @@ def vision_source(name: str) -> str:
         return name
     raise ConfigError(f"model.vision={name}: unknown tower{suggest(name, [*BUILT_IN, *VISION])}; or a hub name "
                       "OWNER/NAME, or a folder")  # fmt: skip
+
+
+def check_start(name: str) -> None:
+    """Check the name of a tower that a training starts from: folders have to be there before anything runs.
+
+    Raises:
+        ConfigError: as `vision_source`, and for a path, by its several slashes or its start, that is no folder.
+    """
+    source = vision_source(name)
+    looks_local = source.startswith(("/", ".")) or (source.count("/") > 1 and ":" not in source)
+    if looks_local and not Path(source).exists():
+        raise ConfigError(f"vision={name}: no such folder; give one that a pre-training has saved, or a hub name "
+                          "OWNER/NAME")  # fmt: skip

@@ -8,7 +8,7 @@ from typing import Literal
 
 from medgraph.config import ConfigError, DataConfig, PhantomConfig
 from medgraph.config.alone import AloneConfig, check_alone
-from medgraph.config.presets import vision_source
+from medgraph.config.presets import check_start
 from medgraph.config.validation import Range
 
 Method = Literal["lvm_med", "simclr", "byol", "vicreg"]
@@ -141,7 +141,7 @@ def check(config: PretrainConfig) -> None:
         ConfigError: naming the key, the value and what is accepted.
     """
     check_alone(config, _RANGES)
-    vision_source(config.vision)
+    check_start(config.vision)
     if config.images and not Path(config.images).is_dir():
         raise ConfigError(f"images={config.images}: no such folder")
     if config.views.min_local_area > config.views.min_area:

@@ -7,7 +7,7 @@ from typing import Literal
 
 from medgraph.config import ConfigError, DataConfig, PhantomConfig
 from medgraph.config.alone import AloneConfig, check_alone
-from medgraph.config.presets import vision_source
+from medgraph.config.presets import check_start
 from medgraph.config.validation import Range
 
 
@@ -46,7 +46,7 @@ def check(config: SegmentationConfig) -> None:
         ConfigError: naming the key, the value and what is accepted.
     """
     check_alone(config, _RANGES)
-    vision_source(config.vision)
+    check_start(config.vision)
     for name in ("augment", "cache", *(["fraction"] if config.masks else [])):
         value, kept = getattr(config.data, name), getattr(DataConfig(), name)
         if value != kept:

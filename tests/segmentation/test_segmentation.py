@@ -76,6 +76,7 @@ def test_a_folder_without_a_split_for_validation_is_not_validated(pairs, tmp_pat
         (["masks=x", "data.fraction=0.5"], "data.fraction=0.5: images with masks"),
         (["trainer.devices=2"], "runs on one device"),
         (["vision=huge"], "vision=huge: unknown tower"),
+        (["vision=runs/lvm_med/x/seed-3/encoder"], "seed-3/encoder: no such folder; give one"),
     ],
 )
 def test_mistakes_are_named(arguments, message):
