@@ -1,14 +1,13 @@
-"""A whole fine-tuning of a classifier: images, tower, training, test; resumable at every step.
+"""A whole fine-tuning of a classifier: images, tower, training, test, report; resumable at every step.
 
-Run directory: ``config.yaml environment.json data.json metrics.jsonl metrics.csv classifier/ results.json``.
+Run directory: ``config.yaml environment.json data.json metrics.jsonl metrics.csv tensorboard/ classifier/ compute.json
+results.json report.html``.
 """
 
 from __future__ import annotations
 
-import json
-import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import lightning as L
@@ -19,50 +18,19 @@ from rich.console import Console
 from medgraph.classification.data import LabelledDataModule
 from medgraph.classification.module import Classifier, ClassifierModule, Validation
 from medgraph.classification.options import ClassifierConfig, check
+from medgraph.classification.results import ClassifierResults
 from medgraph.config import DataConfig, ModelConfig, PromptOptions
 from medgraph.data import build_corpus
 from medgraph.data.cache import cache_folder, cache_images
 from medgraph.data.records import Corpus
-from medgraph.evaluation.estimate import Estimate
-from medgraph.evaluation.probes import ProbeResult, measure
-from medgraph.files import write_json
+from medgraph.evaluation.probes import measure
 from medgraph.models.build import assets_hash, build_vision
-from medgraph.training.alone import claim_run, fit_alone
-from medgraph.training.checkpoint import remove_checkpoints
-from medgraph.training.logging import quiet, write_csv
+from medgraph.training.alone import claim_run, finish_run, fit_alone
 from medgraph.training.rundir import write_data_identity
 
 STAGE = "classifier"
 RESAMPLES = 200
 """Of the intervals of one run; those of studies are over seeds."""
-
-
-@dataclass(frozen=True, slots=True)
-class ClassifierResults:
-    """Figures on the test split.
-
-    Attributes:
-        test: as of a probe; thresholds are chosen on validation.
-        trained: number of parameters that were trained, the head's included.
-    """
-
-    test: ProbeResult
-    trained: int
-
-    @classmethod
-    def load(cls, file: Path) -> ClassifierResults:
-        """Read what `save` has written."""
-        content = json.loads(file.read_text(encoding="utf-8"))
-        figures = {name: Estimate(**figure) for name, figure in content["test"]["figures"].items()}
-        return cls(ProbeResult(**{**content["test"], "figures": figures}), content["trained"])
-
-    def save(self, file: Path) -> None:
-        """Write JSON, whole or not at all."""
-        write_json(file, asdict(self))
-
-    def value(self, name: str) -> float:
-        """One figure of the test, see `ProbeResult`."""
-        return self.test.figures[name].value
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +44,7 @@ class ClassifierOutcome:
 def classify(
     config: ClassifierConfig, console: Console | None = None, read: Callable[[DataConfig], Corpus] = build_corpus
 ) -> ClassifierOutcome:
-    """Fine-tune a classifier and test it once; the same call continues an interrupted run.
+    """Fine-tune a classifier, test it once and report; the same call continues an interrupted run.
 
     Args:
         config: of the run.
@@ -87,7 +55,8 @@ def classify(
         ConfigError: for a mistake in the configuration, or if the run directory belongs to another one or is in use.
         DataError: for data that is missing or malformed.
     """
-    quiet()
+    from medgraph.classification.report import write_run_report
+
     check(config)
     console = console or Console()
     with claim_run(config) as (folder, interrupts):
@@ -113,16 +82,13 @@ def classify(
         classifier = Classifier(tower, data.classes, config.tuning).train()
         validation = [Validation(data.load, data.splits["val"], config.validate_every)] if config.validate_every else []
         console.print(f"[bold]{config.name}[/bold]  {folder}", soft_wrap=True)
-        start = time.perf_counter()
         fit_alone(ClassifierModule(classifier, config), data, config, folder / STAGE, console, interrupts, validation)
-        remove_checkpoints(folder / STAGE)
         on_validation, on_test = (classifier.probabilities(data.load, data.splits[name]) for name in ("val", "test"))
         test = measure(STAGE, config.lr, on_validation, on_test, np.random.default_rng(config.seed), RESAMPLES)
         trained = sum(each.numel() for each in classifier.parameters() if each.requires_grad)
         results = ClassifierResults(test, trained)
-        write_csv(folder / "metrics.jsonl", folder / "metrics.csv")
-        results.save(finished)  # last: it marks the run as finished
-        accuracy, seconds = 100 * results.value("accuracy"), time.perf_counter() - start
-        console.print(f"{config.tuning}, {config.mix.name}: {accuracy:.1f} % after {config.steps} steps of {trained:,} "
-                      f"parameters, {seconds:.0f} s")  # fmt: skip
+        accuracy = 100 * results.value("accuracy")
+        console.print(f"{config.tuning}, {config.mix.name}: {accuracy:.1f} % right, {trained:,} parameters trained")
+        write_run_report(folder, config, results)
+        finish_run(folder, STAGE, config, results, test.figures, console)
     return ClassifierOutcome(folder, results)

@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import partial
 
 from medgraph.classification.options import ClassifierConfig, check
+from medgraph.classification.report import CURVES
 from medgraph.classification.run import classify
 from medgraph.config import DataConfig, PhantomConfig
 from medgraph.data import build_corpus
@@ -19,11 +20,6 @@ COMPARED = (
     ("accuracy", "Accuracy", MEASURED),
     ("macro_auroc", "Macro AUROC", MEASURED),
     ("macro_f1", "Macro F1", f"{MEASURED} Thresholds are chosen on validation."),
-)
-CURVES = (
-    ("Accuracy on validation", {"val/accuracy": "accuracy"}),
-    ("Cross entropy on validation", {"val/loss": "loss"}),
-    ("Training loss, which differs between mixes", {"train/loss": "loss"}),
 )
 
 

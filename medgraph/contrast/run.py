@@ -1,13 +1,12 @@
 """A whole dual-encoder pre-training: pairs, encoders, training, figures, report; resumable at every step.
 
-Run directory: ``config.yaml environment.json data.json metrics.jsonl metrics.csv tensorboard/ contrast/ encoder/
-results.json report.html``. ``encoder/`` is what `medgraph.prompting.encoder.load_dual_encoder` and
+Run directory: ``config.yaml environment.json data.json metrics.jsonl metrics.csv tensorboard/ contrast/ compute.json
+encoder/ results.json report.html``. ``encoder/`` is what `medgraph.prompting.encoder.load_dual_encoder` and
 ``model.vision=…/encoder`` load.
 """
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,6 @@ import torch
 from rich.console import Console
 
 from medgraph.alignment.options import make_head
-from medgraph.config import to_dict
 from medgraph.contrast.data import SPLITS, PairDataModule, pairs_in
 from medgraph.contrast.encoder import build_encoder, build_head, save_dual_encoder
 from medgraph.contrast.measure import measure, measure_split
@@ -30,11 +28,8 @@ from medgraph.data.cache import cache_folder, cache_images
 from medgraph.data.images import image_root
 from medgraph.data.records import Corpus
 from medgraph.prompting.encoder import DualEncoder, load_dual_encoder
-from medgraph.training.alone import Measuring, claim_run, fit_alone
-from medgraph.training.board import write_hyperparameters
-from medgraph.training.checkpoint import remove_checkpoints
+from medgraph.training.alone import Measuring, claim_run, finish_run, fit_alone
 from medgraph.training.interrupts import Interrupts
-from medgraph.training.logging import quiet, write_csv
 from medgraph.training.ranks import uses_gpu
 from medgraph.training.rundir import write_data_identity
 
@@ -90,7 +85,6 @@ def pretrain_dual(config: ContrastConfig, console: Console | None = None) -> Con
     """
     from medgraph.contrast.report import write_run_report
 
-    quiet()
     check(config)
     console = console or Console()
     with claim_run(config) as (folder, interrupts):
@@ -107,17 +101,11 @@ def pretrain_dual(config: ContrastConfig, console: Console | None = None) -> Con
         if not leaks.clean:
             console.print(f"[bold red]{leaks.verdict()}[/]", soft_wrap=True)
         if not saved.exists():
-            start = time.perf_counter()
             _train(config, corpus, folder, console, interrupts)
-            console.print(f"{config.alignment.name}: {config.steps} steps in {time.perf_counter() - start:.0f} s")
-        remove_checkpoints(folder / STAGE)
         encoder = load_dual_encoder(str(saved)).to("cuda" if uses_gpu(config.trainer) else "cpu")
         results = ContrastResults(measure(encoder, corpus, config))
-        write_csv(folder / "metrics.jsonl", folder / "metrics.csv")
-        write_hyperparameters(folder, to_dict(config), results.figures)
-        report = write_run_report(folder, config, results, [] if leaks.clean else [leaks.verdict()])
-        results.save(finished)  # last: it marks the run as finished
-        console.print(f"report: {report}", soft_wrap=True)
+        write_run_report(folder, config, results, [] if leaks.clean else [leaks.verdict()])
+        finish_run(folder, STAGE, config, results, results.figures, console)
     return ContrastOutcome(folder, saved, results)
 
 

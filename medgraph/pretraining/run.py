@@ -1,12 +1,11 @@
 """A whole pre-training: images, tower, training, probes, report; resumable at every step.
 
-Run directory: ``config.yaml environment.json data.json metrics.jsonl metrics.csv tensorboard/ pretraining/ encoder/
-results.json report.html``. ``encoder/`` is what ``model.vision=…/encoder`` loads.
+Run directory: ``config.yaml environment.json data.json metrics.jsonl metrics.csv tensorboard/ pretraining/ compute.json
+encoder/ results.json report.html``. ``encoder/`` is what ``model.vision=…/encoder`` loads.
 """
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +13,7 @@ import lightning as L
 import torch
 from rich.console import Console
 
-from medgraph.config import ModelConfig, to_dict
+from medgraph.config import ModelConfig
 from medgraph.data import build_corpus
 from medgraph.data.cache import cache_folder, cache_images
 from medgraph.data.records import Corpus
@@ -26,12 +25,8 @@ from medgraph.pretraining.module import PretrainModule
 from medgraph.pretraining.options import PretrainConfig, check
 from medgraph.pretraining.probing import Probes
 from medgraph.pretraining.results import FIGURES, PretrainResults
-from medgraph.progress import bars_wanted
-from medgraph.training.alone import claim_run, fit_alone
-from medgraph.training.board import write_hyperparameters
-from medgraph.training.checkpoint import remove_checkpoints
+from medgraph.training.alone import claim_run, finish_run, fit_alone
 from medgraph.training.interrupts import Interrupts
-from medgraph.training.logging import quiet, write_csv
 from medgraph.training.representations import probe_tower
 from medgraph.training.rundir import write_data_identity
 
@@ -66,10 +61,9 @@ def pretrain(config: PretrainConfig, console: Console | None = None) -> Pretrain
     """
     from medgraph.pretraining.report import write_run_report
 
-    quiet()
     check(config)
     console = console or Console()
-    with claim_run(config) as (folder, interrupts), bars_wanted(config.trainer.progress):
+    with claim_run(config) as (folder, interrupts):
         encoder, finished = folder / "encoder", folder / "results.json"
         if finished.exists():
             return PretrainOutcome(folder, encoder, PretrainResults.load(finished))
@@ -86,19 +80,13 @@ def pretrain(config: PretrainConfig, console: Console | None = None) -> Pretrain
             tower = load_vision(str(encoder), -1, random=False)
         else:
             torch.manual_seed(config.seed)  # whatever building the tower has drawn
-            start = time.perf_counter()
             if config.steps:
                 _fit(tower, config, images, labelled, folder, console, interrupts)
             save_encoder(tower, encoder)
-            console.print(f"{config.method}: {config.steps} steps in {time.perf_counter() - start:.0f} s")
-        remove_checkpoints(folder / STAGE)
         results = PretrainResults.of(probe_tower(tower.eval(), labelled, config.seed))
-        write_csv(folder / "metrics.jsonl", folder / "metrics.csv")
+        write_run_report(folder, config, results)
         figures = {name: probe.figures[FIGURES[0]] for name, probe in results.probes.items()}
-        write_hyperparameters(folder, to_dict(config), figures)
-        report = write_run_report(folder, config, results)
-        results.save(finished)  # last: it marks the run as finished
-        console.print(f"report: {report}", soft_wrap=True)
+        finish_run(folder, STAGE, config, results, figures, console)
     return PretrainOutcome(folder, encoder, results)
 
 

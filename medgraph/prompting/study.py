@@ -20,7 +20,7 @@ from medgraph.data import build_corpus
 from medgraph.data.loading import ImageCache
 from medgraph.data.records import Corpus
 from medgraph.files import read_json, write_json
-from medgraph.progress import track
+from medgraph.progress import bars_wanted, track
 from medgraph.prompting.classes import ClassTexts, read_descriptions
 from medgraph.prompting.draw import Task, draw, make_task
 from medgraph.prompting.encoder import DualEncoder, load_dual_encoder
@@ -95,7 +95,7 @@ def run_study(study: FewShotStudy, argv: Sequence[str], console: Console | None 
     config = parse(study.base, overrides, check)
     folder, most = run_dir(config), config.shots[-1]
     console.print(f"[bold]{config.name}[/bold]  {folder}", soft_wrap=True)
-    with claim(folder):
+    with claim(folder), bars_wanted(config.trainer.progress):
         write_identity(config, folder)
         corpus = build_corpus(config.data)
         write_data_identity(folder, {"fingerprint": corpus.fingerprint(), "weights": None}, config.run.force)

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from medgraph.files import read_json
 from medgraph.report import plots
 from medgraph.report.page import Picture, picture, write_page
 from medgraph.report.provenance import provenance
 from medgraph.report.tables import RunTable
+from medgraph.report.words import duration
 
 Curves = Sequence[tuple[str, Mapping[str, str]]]
 """Title of a figure, and label by key of the log."""
@@ -38,7 +40,9 @@ class Section:
 
 
 def write_sections(file: Path, title: str, kicker: str, facts: Sequence[str], sections: Sequence[Section]) -> Path:
-    """Write a page of sections, with the configuration that lies beside it or below."""
+    """Write a page of sections, with the training time and the configuration that lie beside it or below."""
+    seconds = [stage["seconds"] for stage in read_json(file.parent / "compute.json").values()]
+    facts = [*facts, *([f"trained {duration(sum(seconds))}"] if seconds else [])]
     contents = [(section.anchor, section.title) for section in sections]
     values = {"kicker": kicker, "facts": facts, "contents": contents, "sections": sections}
     return write_page(file, "sections.html.j2", title, values, provenance(file.parent))

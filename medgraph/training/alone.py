@@ -6,27 +6,39 @@ from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import lightning as L
 import torch
 from lightning.pytorch.callbacks import RichProgressBar
 from rich.console import Console
 
-from medgraph.config import run_dir
+from medgraph.config import run_dir, to_dict
 from medgraph.config.alone import AloneConfig
-from medgraph.training.board import Board
-from medgraph.training.checkpoint import AtomicCheckpointIO, Checkpoints, newest_checkpoint, step_of
+from medgraph.evaluation.estimate import Estimate
+from medgraph.files import write_json
+from medgraph.progress import bars_wanted
+from medgraph.training.board import Board, write_hyperparameters
+from medgraph.training.checkpoint import AtomicCheckpointIO, Checkpoints, newest_checkpoint, remove_checkpoints, step_of
 from medgraph.training.interrupts import Interrupts
-from medgraph.training.logging import MetricsLogger
+from medgraph.training.logging import Clock, MetricsLogger, quiet, write_csv
 from medgraph.training.rundir import claim, write_identity
 from medgraph.training.spikes import SpikeGuard
 from medgraph.training.stages import fit, make_trainer, precision
 
 
+class Saved(Protocol):
+    """Results that can be written to a file, whole or not at all."""
+
+    def save(self, file: Path) -> None:
+        """Write them."""
+
+
 @contextmanager
 def claim_run(config: AloneConfig) -> Iterator[tuple[Path, Interrupts]]:
-    """Hold the directory of a run, with its configuration and environment in it; signals are obeyed between steps.
+    """Hold the directory of a run, with its configuration and environment in it.
+
+    Inside, signals are obeyed between steps, notices of libraries are kept away, and bars show if they are wanted.
 
     Yields:
         The directory, and the signals for `fit_alone`.
@@ -34,9 +46,10 @@ def claim_run(config: AloneConfig) -> Iterator[tuple[Path, Interrupts]]:
     Raises:
         ConfigError: if the directory belongs to another run or is in use.
     """
+    quiet()
     folder = run_dir(config)
     torch.set_num_threads(config.trainer.threads)
-    with Interrupts() as interrupts, claim(folder):
+    with Interrupts() as interrupts, bars_wanted(config.trainer.progress), claim(folder):
         write_identity(config, folder)
         yield folder, interrupts
 
@@ -81,7 +94,10 @@ def fit_alone(
     interrupts: Interrupts,
     callbacks: Sequence[L.Callback] = (),
 ) -> None:
-    """Train, from the newest checkpoint where there is one; ``metrics.jsonl`` and ``tensorboard/`` lie beside it.
+    """Train, from the newest checkpoint where there is one.
+
+    ``metrics.jsonl``, ``tensorboard/`` and ``compute.json`` (steps and seconds, those before an interruption included)
+    lie beside the checkpoints' folder.
 
     Args:
         module: with ``batch_terms``, see `SpikeGuard`.
@@ -96,6 +112,7 @@ def fit_alone(
     folder.mkdir(exist_ok=True)
     logger = MetricsLogger(folder.parent / "metrics.jsonl", folder.name, 0)
     board = Board(folder.parent / "tensorboard", folder.name)
+    clock = Clock()
     progress = options.progress and console.is_terminal
     trainer = make_trainer(
         accelerator=options.accelerator, devices=1, precision=precision(options), max_steps=config.steps,
@@ -104,7 +121,7 @@ def fit_alone(
         enable_checkpointing=False, plugins=[AtomicCheckpointIO()], enable_model_summary=False,
         default_root_dir=str(folder),
         callbacks=[
-            Checkpoints(folder, options.checkpoint_every, interrupts), SpikeGuard(options.spike), *callbacks,
+            Checkpoints(folder, options.checkpoint_every, interrupts), clock, SpikeGuard(options.spike), *callbacks,
             *([RichProgressBar(refresh_rate=5, leave=True)] if progress else []),
         ],
     )  # fmt: skip
@@ -113,3 +130,25 @@ def fit_alone(
     if checkpoint is not None:
         console.print(f"resuming from {checkpoint.name}")
     fit(trainer, module, data, checkpoint)
+    write_json(folder.parent / "compute.json", {folder.name: {"steps": config.steps, **clock.totals}})
+    console.print(f"{folder.name}: {config.steps} steps in {clock.totals['seconds']:.0f} s")
+
+
+def finish_run(
+    folder: Path, stage: str, config: AloneConfig, results: Saved, figures: Mapping[str, Estimate], console: Console
+) -> None:
+    """Write the log as a table, settings beside figures, and the results, which mark the run as finished.
+
+    Args:
+        folder: of the run.
+        stage: folder of checkpoints, which are no longer needed.
+        config: what was run.
+        results: what was measured.
+        figures: the main ones by name.
+        console: where progress goes.
+    """
+    write_csv(folder / "metrics.jsonl", folder / "metrics.csv")
+    write_hyperparameters(folder, to_dict(config), figures)
+    results.save(folder / "results.json")
+    remove_checkpoints(folder / stage)
+    console.print(f"report: {folder / 'report.html'}", soft_wrap=True)

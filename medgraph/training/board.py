@@ -54,7 +54,21 @@ CHARTS = {
 }
 """Regular expressions of tags by group and chart; what has one scale stands in one chart."""
 
-TUNED = ("alignment", "data", "model", "seed", "stage1", "stage2", "stage3", "method", "steps", "batch_size", "lr")
+TUNED = (
+    "alignment",
+    "data",
+    "model",
+    "seed",
+    "stage1",
+    "stage2",
+    "stage3",
+    "method",
+    "tuning",
+    "mix",
+    "steps",
+    "batch_size",
+    "lr",
+)
 """Parts of a configuration that are shown as hyper-parameters."""
 
 

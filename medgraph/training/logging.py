@@ -102,11 +102,40 @@ def write_csv(source: Path, target: Path) -> None:
         writer.writerows(lines)
 
 
-class Throughput(L.Callback):
+class Clock(L.Callback):
+    """Keeps the seconds of training steps over resumes; validation and checkpoints do not count.
+
+    Attributes:
+        totals: ``seconds`` so far.
+    """
+
+    def __init__(self) -> None:
+        self.totals = {"seconds": 0.0}
+
+    def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
+        """Start the clock of a step."""
+        self._start = time.perf_counter()
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Stop it."""
+        self.totals["seconds"] += time.perf_counter() - self._start
+
+    def state_dict(self) -> dict[str, float]:
+        """Totals for the checkpoint."""
+        return dict(self.totals)
+
+    def load_state_dict(self, state_dict: dict[str, float]) -> None:
+        """Continue the totals."""
+        self.totals = dict(state_dict)
+
+
+class Throughput(Clock):
     """Logs ``train/images_per_sec`` and ``train/tokens_per_sec``, and keeps the stage's totals over resumes.
 
     Images and tokens are those of all ranks. Tokens are real ones of every pass: conversations (image tokens included),
-    extended conversations, node texts. Time is that of training steps; validation and checkpoints do not count.
+    extended conversations, node texts.
 
     Attributes:
         totals: ``seconds``, ``images`` and ``tokens`` of the stage so far.
@@ -117,17 +146,13 @@ class Throughput(L.Callback):
         self._logged = dict(self.totals)
         self._tokens = torch.tensor(0)
 
-    def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: ConversationBatch, batch_idx: int) -> None:
-        """Start the clock of a step."""
-        self._start = time.perf_counter()
-
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: ConversationBatch, batch_idx: int
     ) -> None:
         """Count, and log when the trainer logs."""
+        super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
         passes = [batch.lm, *batch.texts.values(), *([batch.lm_extended] if batch.lm_extended else [])]
         self._tokens = self._tokens + sum_over_ranks(torch.stack([tokens.mask.sum() for tokens in passes]).sum())
-        self.totals["seconds"] += time.perf_counter() - self._start
         self.totals["images"] += len(batch.ids) * trainer.world_size
         if trainer.global_step % trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
             self._count_tokens()
@@ -144,11 +169,12 @@ class Throughput(L.Callback):
     def state_dict(self) -> dict[str, float]:
         """Totals for the checkpoint."""
         self._count_tokens()
-        return dict(self.totals)
+        return super().state_dict()
 
     def load_state_dict(self, state_dict: dict[str, float]) -> None:
         """Continue the totals."""
-        self.totals, self._logged = dict(state_dict), dict(state_dict)
+        super().load_state_dict(state_dict)
+        self._logged = dict(state_dict)
 
 
 def quiet() -> None:

@@ -27,6 +27,7 @@ from medgraph.config import (
     parse,
 )
 from medgraph.models.build import build_vision
+from medgraph.report.runs import read_run_summary
 from medgraph.training.arms import keep_last
 from medgraph.training.logging import read_metrics
 
@@ -67,6 +68,15 @@ def test_a_run_logs_its_loss_and_is_tested_once(finished):
     assert set(test.figures) == {"accuracy", "macro_recall", "macro_f1", "macro_auroc"}
     assert outcome.results.trained > 100_000
     assert not list((outcome.folder / "classifier").glob("*.ckpt"))
+
+
+def test_a_run_ends_with_a_page_and_is_listed_with_its_cost(finished):
+    _, outcome = finished
+    page = (outcome.folder / "report.html").read_text()
+    assert all(text in page for text in ("macro auroc", "mix: snapmix", "Accuracy on validation", "trained "))
+    run = read_run_summary(outcome.folder)
+    assert (run.state, run.method, run.steps) == ("finished", "full", 3)
+    assert run.seconds > 0
 
 
 def test_a_finished_run_is_read_and_not_repeated(finished):

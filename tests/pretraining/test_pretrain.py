@@ -50,6 +50,10 @@ def test_a_run_logs_probes_collapse_figures_and_its_loss(finished):
     assert set(outcome.results.probes) == {"knn", "linear"}
     page = (outcome.folder / "report.html").read_text()
     assert "Effective rank" in page
+    assert "trained " in page
+    compute = json.loads((outcome.folder / "compute.json").read_text())["pretraining"]
+    assert compute["steps"] == 2
+    assert compute["seconds"] > 0
     assert "linear" in page
     assert not list((outcome.folder / "pretraining").glob("*.ckpt"))
 
