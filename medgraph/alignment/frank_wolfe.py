@@ -1,102 +1,17 @@
 """Frank-Wolfe for quadratic assignment: linear assignments on the gradient, an exact line search, then 2-swaps.
 
-Letters: P problems, A problems still active, B nodes, K neighbours, E = B·K edges.
+Letters: P problems, A problems still active, B nodes.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from medgraph.alignment.matching import Floats, Ints, MatchingProblem, lap, to_numpy, unary_costs
+from medgraph.alignment.edge_term import EdgeTerm, edge_term
+from medgraph.alignment.matching import Floats, Ints, MatchingProblem, lap, unary_costs
 
 TOLERANCE = 1e-9
 RELATIVE_GAP = 1e-3  # Frank-Wolfe stops where a step can gain less than this share of the objective; swaps do the rest
-
-
-class EdgeOperator:
-    """The gradient of the edge term at a matching, H(m) with ``edge term = ½ <m, H m>``, in O(B·K²) reads.
-
-    Only edge pairs of which one end is matched contribute, so the (B·K)² table is never touched as a whole.
-    """
-
-    def __init__(self, problem: MatchingProblem) -> None:
-        assert problem.edges is not None
-        self.left = to_numpy(problem.edges.left).astype(np.int64, copy=False)
-        self.right = to_numpy(problem.edges.right).astype(np.int64, copy=False)
-        self.read = problem.edges.reader()
-        num_problems, self.num_nodes, self.k = self.left.shape
-        # Right edges sorted by (problem, head): those into node j are a slice.
-        heads = (np.arange(num_problems)[:, None] * self.num_nodes + self.right.reshape(num_problems, -1)).reshape(-1)
-        self.incoming = np.argsort(heads, kind="stable") % (self.num_nodes * self.k)
-        self.incoming_tail = self.incoming // self.k
-        self.in_degree = np.bincount(heads, minlength=num_problems * self.num_nodes)
-        self.in_start = np.cumsum(self.in_degree) - self.in_degree
-
-    def __call__(self, active: Ints, matching: Ints) -> Floats:
-        """Apply H.
-
-        Args:
-            active: (A,) problem numbers; taken modulo the number of edge sets.
-            matching: (A, B) int64, -1 for unmatched.
-
-        Returns:
-            (A, B, B) float64.
-        """
-        n, k, num_active = self.num_nodes, self.k, len(active)
-        base = active % len(self.left)
-        left = self.left[base]
-        rows = np.arange(num_active)
-        first_cell = (rows * (n * n))[:, None, None]
-        edge = (base * (n * k))[:, None, None] + np.arange(n * k).reshape(n, k)
-
-        # Tails matched, i→m(i): every right edge out of m(i) could be the image, so its head attracts the head of e.
-        image = np.maximum(matching, 0)
-        tail_costs = self.read(edge[..., None], image[:, :, None, None] * k + np.arange(k))  # (A, B, K, K)
-        if (matching < 0).any():
-            tail_costs = tail_costs * (matching >= 0)[:, :, None, None]
-        tail_cells = (first_cell + left * n)[..., None] + self.right[base[:, None], image][:, :, None, :]
-
-        # Heads matched, k→m(k): every right edge into m(k) could be the image, so its tail attracts the tail of e.
-        image = matching[rows[:, None, None], left].reshape(-1)
-        slot = np.repeat(base * n, n * k) + image
-        count = np.where(image >= 0, self.in_degree[slot], 0)
-        source = np.repeat(np.arange(len(image)), count)
-        position = (self.in_start[slot] - (np.cumsum(count) - count))[source]
-        position += np.arange(len(source))
-        head_costs = self.read(edge.reshape(-1)[source], self.incoming[position])
-        tails = np.broadcast_to(first_cell + np.arange(n)[:, None] * n, left.shape).reshape(-1)
-        head_cells = tails[source] + self.incoming_tail[position]
-
-        cells = np.concatenate([tail_cells.reshape(-1), head_cells])
-        costs = np.concatenate([tail_costs.reshape(-1), head_costs])
-        total: Floats = np.bincount(cells, costs, minlength=num_active * n * n).astype(np.float64, copy=False)
-        return total.reshape(num_active, n, n)
-
-    def add_second_order(self, change: Floats, active: Ints, matching: Ints) -> None:
-        """Add the edge costs that a swap of two images has beyond the gradient.
-
-        Swapping the images of i and k changes both ends of the edge i→k at once; that term is
-        Q[i→k, m(i)→m(k)] + Q[i→k, m(k)→m(i)], where those right edges exist.
-
-        Args:
-            change: (A, N, N) with N ≥ B, changed in place; symmetric in i and k.
-            active: (A,) problem numbers.
-            matching: (A, B) int64, -1 for unmatched.
-        """
-        k = self.k
-        base = active % len(self.left)
-        left, right = self.left[base], self.right[base]
-        rows = np.arange(len(active))[:, None, None]
-        tail_image = np.broadcast_to(matching[:, :, None], left.shape)
-        head_image = matching[rows, left]
-        for start, end in ((tail_image, head_image), (head_image, tail_image)):
-            hit = right[rows, np.maximum(start, 0)] == end[..., None]
-            hit &= ((start >= 0) & (end >= 0))[..., None]
-            row, i, a, b = np.nonzero(hit)
-            head = left[row, i, a]
-            costs = self.read((base[row] * self.num_nodes + i) * k + a, start[row, i, a] * k + b)
-            np.add.at(change, (row, i, head), costs)
-            np.add.at(change, (row, head, i), costs)
 
 
 def frank_wolfe(problem: MatchingProblem, max_iterations: int = 4) -> Ints:
@@ -109,12 +24,12 @@ def frank_wolfe(problem: MatchingProblem, max_iterations: int = 4) -> Ints:
     Returns:
         (P, B) int64, -1 for unmatched.
     """
-    unary, operator = unary_costs(problem), EdgeOperator(problem)
+    unary, operator = unary_costs(problem), edge_term(problem)
     partial = problem.threshold is not None
     return two_swap(unary, operator, descend(unary, operator, partial, max_iterations), partial)
 
 
-def descend(unary: Floats, operator: EdgeOperator, partial: bool, max_iterations: int) -> Ints:
+def descend(unary: Floats, operator: EdgeTerm, partial: bool, max_iterations: int) -> Ints:
     """Follow Frank-Wolfe from the optimum of the unary costs and return the best matching met on the way.
 
     Also known as integer projected fixed point (Leordeanu et al. 2009). Every step solves one linear assignment on the
@@ -167,7 +82,7 @@ def descend(unary: Floats, operator: EdgeOperator, partial: bool, max_iterations
     return best
 
 
-def two_swap(unary: Floats, operator: EdgeOperator, matching: Ints, partial: bool) -> Ints:
+def two_swap(unary: Floats, operator: EdgeTerm, matching: Ints, partial: bool) -> Ints:
     """Swap the images of two nodes, the best pair first, until no swap lowers the objective.
 
     Where nodes may stay unmatched, B dummy nodes on either side stand for "unmatched", so that a swap with a dummy
@@ -198,7 +113,7 @@ def two_swap(unary: Floats, operator: EdgeOperator, matching: Ints, partial: boo
     return np.where(full < num_nodes, full, -1)[:, :num_nodes]
 
 
-def swap_changes(unary: Floats, operator: EdgeOperator, active: Ints, full: Ints) -> Floats:
+def swap_changes(unary: Floats, operator: EdgeTerm, active: Ints, full: Ints) -> Floats:
     """Compute by how much the objective changes when nodes i and j swap their images.
 
     Args:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from medgraph.alignment.frank_wolfe import EdgeOperator
+from medgraph.alignment.edge_term import edge_term
 from medgraph.alignment.matching import DenseEdgeCosts, MatchingProblem, objective, solve
 from medgraph.alignment.sinkhorn import edge_gradient, round_greedily, sinkhorn, soft_match
 
@@ -33,10 +33,10 @@ def test_partial_sinkhorn_leaves_bad_nodes_unmatched():
 
 @pytest.mark.parametrize("dense", [True, False])
 def test_the_edge_gradient_is_that_of_the_objective(make_problem, dense):
-    """Two forms on the device, one sparse on the host: all equal at a matching."""
+    """Two forms on the device, one on the host: all equal at a matching."""
     problem = make_problem(num_problems=2, num_nodes=7, dense=dense, dtype=torch.float64)
     matching = torch.stack([torch.randperm(7), torch.randperm(7)])
-    expected = EdgeOperator(problem)(np.arange(2), matching.numpy())
+    expected = edge_term(problem)(np.arange(2), matching.numpy())
     np.testing.assert_allclose(edge_gradient(problem.edges, one_hot(matching)), expected, atol=1e-9)
 
 
