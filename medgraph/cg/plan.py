@@ -21,6 +21,7 @@ from medgraph.cg.experiments import CONDITIONS, KINDS, PAPER_CONDITIONS, Arm, De
 from medgraph.cg.relations import subset_of
 from medgraph.cg.starts import Start, start_config
 from medgraph.config import ConfigError, ExperimentConfig
+from medgraph.config.errors import first_few
 from medgraph.data.subsets import Pool, read_pool
 from medgraph.files import write_json
 from medgraph.progress import track
@@ -158,10 +159,9 @@ def _refuse_changes(file: Path, planned: Sequence[Start], now: Sequence[Start]) 
     same = [(start, today[start.overrides]) for start in planned if start.overrides in today]
     changed = list(dict.fromkeys(change for start, other in same for change in start.changes(other)))
     if changed:
-        more = f" and {len(changed) - 5} more" if len(changed) > 5 else ""
         raise ConfigError(
-            f"{file}: since it was planned, {'; '.join(changed[:5])}{more}. New runs would differ from those that have "
-            "finished: give the same arguments to medgraph cg plan with another folder, or use the version that "
+            f"{file}: since it was planned, {first_few(changed, separator='; ')}. New runs would differ from those "
+            "that have finished: give the same arguments to medgraph cg plan with another folder, or use the version that "
             "planned this one"
         )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Set
+from collections.abc import Set
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -69,11 +69,6 @@ def published_rows(tables: tuple[int, ...] = (3, 10)) -> tuple[PublishedRow, ...
 def rows_of(combination: Combination, registry: Registry) -> list[PublishedRow]:
     """The published rows that a combination of the built-in registry may be."""
     return [row for row in published_rows((3, 10, 13, 14)) if _means(row, combination, registry)]
-
-
-def combinations_of(row: PublishedRow, combinations: Iterable[Combination], registry: Registry) -> list[Combination]:
-    """The combinations that a published row can mean; several, because the paper does not print subset numbers."""
-    return [combination for combination in combinations if _means(row, combination, registry)]
 
 
 def _means(row: PublishedRow, combination: Combination, registry: Registry) -> bool:

@@ -42,11 +42,6 @@ class MixturePlan:
         return [record for record in records if record.image_id in drawn.get(record.subset, ())]
 
 
-def capacities(records: Iterable[Record]) -> dict[str, int]:
-    """Number of images of each subset among records."""
-    return {subset: len(labels) for subset, labels in _labels(records).items()}
-
-
 def equal_counts(available: Mapping[str, int], budget: int) -> dict[str, int]:
     """Share a budget of images equally among subsets; those that are too small give all they have.
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-Floats = npt.NDArray[np.float64]
+from medgraph.evaluation.statistics import Floats
 
 
 @dataclass(frozen=True, slots=True)

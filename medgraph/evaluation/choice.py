@@ -27,28 +27,9 @@ def rotations(options: Sequence[str]) -> list[tuple[str, ...]]:
     return [(*options[i:], *options[:i]) for i in range(len(options))]
 
 
-@dataclass(frozen=True, slots=True)
-class CircularScore:
-    """Accuracy when every question is asked in all rotations of its options.
-
-    Attributes:
-        n: questions.
-        accuracy: right in the given order.
-        circular: right in every order; random answers give the mean of k^-k.
-        consistent: the same option in every order, right or wrong.
-        unparsed: share of a question's answers without a clear option.
-    """
-
-    n: int
-    accuracy: float
-    circular: float
-    consistent: float
-    unparsed: float
-
-
-def circular_score(
+def circular_points(
     options: Sequence[Sequence[str]], truth: Sequence[str], said: Sequence[Sequence[str]]
-) -> CircularScore:
+) -> dict[str, npt.NDArray[np.float64]]:
     """Score generated answers to all rotations.
 
     Args:
@@ -56,17 +37,10 @@ def circular_score(
         truth: the right option of each question.
         said: of each question one answer a rotation, in the order of `rotations`.
 
-    Raises:
-        ValueError: if a question does not have one answer for every rotation.
-    """
-    points = circular_points(options, truth, said)
-    return CircularScore(len(points["accuracy"]), **{name: float(np.mean(column)) for name, column in points.items()})
-
-
-def circular_points(
-    options: Sequence[Sequence[str]], truth: Sequence[str], said: Sequence[Sequence[str]]
-) -> dict[str, npt.NDArray[np.float64]]:
-    """What `circular_score` averages, by question: (N,) values in [0, 1] of each of its figures.
+    Returns:
+        (N,) points in [0, 1] by figure: ``accuracy``, right in the given order; ``circular``, right in every order, for
+        which random answers give the mean of k^-k; ``consistent``, the same option in every order, right or wrong;
+        ``unparsed``, the share of a question's answers without a clear option.
 
     Raises:
         ValueError: if a question does not have one answer for every rotation.

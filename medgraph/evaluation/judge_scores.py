@@ -11,9 +11,7 @@ import numpy as np
 
 from medgraph.evaluation.chatbot import HIGHEST, LOWEST, ChatItem, Ratings
 from medgraph.evaluation.judge import Judged
-from medgraph.evaluation.statistics import Difference, Interval, cluster_bootstrap
-
-RESAMPLES = 10_000
+from medgraph.evaluation.statistics import RESAMPLES, Difference, Interval, cluster_bootstrap
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from statistics import median
 
+from medgraph.config.errors import first_few
 from medgraph.report.cg_average import ALL, Average
 from medgraph.report.cg_combinations import ARM, BY_CHANCE, CONTROLS, Rates, Row, span
 from medgraph.report.cg_elements import Contribution
@@ -114,6 +115,4 @@ def _code(study: CgStudy) -> list[str]:
 
 
 def _some(names: Sequence[str]) -> str:
-    distinct = list(dict.fromkeys(names))
-    more = f" and {len(distinct) - _NAMED} more" if len(distinct) > _NAMED else ""
-    return ", ".join(distinct[:_NAMED]) + more
+    return first_few(list(dict.fromkeys(names)), _NAMED)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from medgraph.config.errors import first_few
 from medgraph.report.runs import read_flat, run_folders
 from medgraph.report.runs_compared import differing
 
@@ -60,5 +61,4 @@ def _rows(file: Path) -> list[tuple[str, Any]]:
 
 def _listed(values: Sequence[Any]) -> str:
     texts = list(dict.fromkeys("–" if value is None else str(value) for value in values))
-    more = f" and {len(texts) - _SHOWN} more" if len(texts) > _SHOWN else ""
-    return ", ".join(texts[:_SHOWN]) + more
+    return first_few(texts, _SHOWN)

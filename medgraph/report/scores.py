@@ -45,18 +45,6 @@ def render_score(report: ScoreReport, verbose: bool = False) -> RenderableType:
     return Group(*parts)
 
 
-def score_rows(report: ScoreReport) -> tuple[list[str], list[list[str]]]:
-    """Header and rows of every figure of every protocol, for `medgraph.report.tables.write_tables`."""
-    header = ["protocol", "split", "control", "figure", "value, %", "95 % interval", "n"]
-    rows = [
-        [name, group.split, group.control, figure, f"{value.value:.2f}", _ends(value), str(value.n)]
-        for group in report.groups
-        for name, score in group.scores.items()
-        for figure, value in score.figures.items()
-    ]
-    return header, rows
-
-
 def _is_model(group: ScoredGroup) -> bool:
     return group.control == NO_CONTROL
 

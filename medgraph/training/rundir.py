@@ -11,6 +11,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from medgraph.config import ConfigError, identity, to_dict, to_yaml
+from medgraph.config.errors import first_few
 from medgraph.evaluation.plain import flat
 from medgraph.files import ERROR_NOTE, LOCK, hold, write_json, write_text
 from medgraph.training.environment import environment
@@ -92,10 +93,9 @@ def _changes(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
 def _force(folder: Path, changed: list[str], force: bool, values: dict[str, Any] | None = None) -> None:
     """Refuse what has changed, or note it in ``environment.json``, together with the environment of now."""
     if not force:
-        more = f" and {len(changed) - 5} more" if len(changed) > 5 else ""
         raise ConfigError(
-            f"{folder} was started differently: {'; '.join(changed[:5])}{more}. Restore that, choose another run.name, "
-            "or continue all the same with run.force=true; the report will say so"
+            f"{folder} was started differently: {first_few(changed, separator='; ')}. Restore that, choose another "
+            "run.name, or continue all the same with run.force=true; the report will say so"
         )
     file = folder / "environment.json"
     before = json.loads(file.read_text(encoding="utf-8"))

@@ -10,6 +10,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from medgraph.config import STAGES, ConfigError, ExperimentConfig
+from medgraph.config.errors import first_few
 from medgraph.models.medvlm import PARTS, MedVLM
 
 NAMED = 3
@@ -105,6 +106,5 @@ def check_names(source: Path | str, found: Iterable[str], expected: Iterable[str
     found, expected = set(found), set(expected)
     if found != expected:
         wrong = (("lacks", expected - found), ("has the unknown", found - expected))
-        texts = [f"{verb} {', '.join(sorted(names)[:NAMED])}{f' and {len(names) - NAMED} more' * (len(names) > NAMED)}"
-                 for verb, names in wrong if names]  # fmt: skip
+        texts = [f"{verb} {first_few(sorted(names), NAMED)}" for verb, names in wrong if names]
         raise ConfigError(f"{source} {' and '.join(texts)}; it was written with other model.* options or stageN.train")

@@ -2,7 +2,7 @@ from collections import Counter
 
 import pytest
 
-from medgraph.data.plan import MixturePlan, capacities, draw, equal_counts, measured_role
+from medgraph.data.plan import MixturePlan, draw, equal_counts, measured_role
 from medgraph.data.records import MATTriplet, Record
 
 
@@ -37,7 +37,7 @@ def test_the_hash_tells_plans_apart_and_ignores_order():
 
 
 def test_budgets_are_shared_equally_and_never_exceeded():
-    available = capacities(records(s1=5, s2=40, s3=40))
+    available = {"s1": 5, "s2": 40, "s3": 40}
     assert equal_counts(available, 45) == {"s1": 5, "s2": 20, "s3": 20}
     with pytest.raises(ValueError, match=r"budget=100: the subsets s1, s2, s3 hold 85 images"):
         equal_counts(available, 100)

@@ -2,31 +2,33 @@ import math
 
 import pytest
 
-from medgraph.evaluation.choice import best_options, circular_score, confusion_pairs, rotations
+from medgraph.evaluation.choice import best_options, circular_points, confusion_pairs, rotations
 
 OPTIONS = ["benign", "malignant", "normal"]
 
 
 def test_a_model_that_always_says_a_is_exposed():
     said = [["A"] * 3] * 2
-    score = circular_score([OPTIONS] * 2, ["benign", "normal"], said)
-    assert (score.accuracy, score.circular, score.consistent, score.unparsed) == (0.5, 0, 0, 0)
+    points = circular_points([OPTIONS] * 2, ["benign", "normal"], said)
+    assert {name: each.tolist() for name, each in points.items()} == {
+        "accuracy": [1, 0], "circular": [0, 0], "consistent": [0, 0], "unparsed": [0, 0]
+    }  # fmt: skip
 
 
 def test_a_model_that_knows_is_right_in_every_order_and_texts_count():
     said = [["B", "a", "malignant"], ["normal", "normal", "?"]]
-    score = circular_score([OPTIONS] * 2, ["malignant", "normal"], said)
-    assert score.circular == 0
-    assert score.unparsed == pytest.approx(2 / 6), "a bare small a is an article"
+    points = circular_points([OPTIONS] * 2, ["malignant", "normal"], said)
+    assert points["circular"].tolist() == [0, 0]
+    assert points["unparsed"] == pytest.approx([1 / 3, 1 / 3]), "a bare small a is an article"
     said[0][1] = "A"
-    assert circular_score([OPTIONS] * 2, ["malignant", "normal"], said).circular == 0.5
+    assert circular_points([OPTIONS] * 2, ["malignant", "normal"], said)["circular"].tolist() == [1, 0]
 
 
 def test_rotations_show_every_option_in_every_place():
     for place in range(3):
         assert {order[place] for order in rotations(OPTIONS)} == set(OPTIONS)
     with pytest.raises(ValueError, match="needs 3 answers, got 1"):
-        circular_score([OPTIONS], ["benign"], [["A"]])
+        circular_points([OPTIONS], ["benign"], [["A"]])
 
 
 def test_letters_a_question_does_not_have_are_never_chosen():

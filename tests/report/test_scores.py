@@ -3,8 +3,7 @@ import io
 from rich.console import Console
 
 from medgraph.evaluation.score_cli import compare, score
-from medgraph.report.scores import render_comparison, render_score, score_rows
-from medgraph.report.tables import RunTable, write_tables
+from medgraph.report.scores import render_comparison, render_score
 
 
 def shown(renderable) -> str:
@@ -23,14 +22,6 @@ def test_scores_of_a_run_are_shown_with_protocol_and_interval(run_dir):
     details = shown(render_score(report, verbose=True))
     assert details.startswith(text[: text.index("Headline")])
     assert len(details.splitlines()) > 2 * len(text.splitlines()), "a table for every control"
-
-
-def test_every_figure_is_a_row(run_dir, tmp_path):
-    report = score(run_dir, protocol="strict,exgra", resamples=0)
-    header, rows = score_rows(report)
-    assert len(rows) == sum(len(s.figures) for g in report.groups for s in g.scores.values())
-    csv_file, *_ = write_tables(tmp_path, [RunTable("scores", "protocol", header, rows, "VQA, every protocol.")])
-    assert csv_file.read_text().startswith("# VQA, every protocol.\nprotocol,")
 
 
 def test_comparison_is_shown_with_its_power(run_dir):
