@@ -1,12 +1,11 @@
 """A whole segmentation: images with masks, tower under a decoder, training, test, report; resumable at every step.
 
 Run directory: ``config.yaml environment.json data.json metrics.jsonl metrics.csv tensorboard/ segmentation/
-results.json report.html``.
+compute.json results.json report.html``.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,7 @@ import lightning as L
 import torch
 from rich.console import Console
 
-from medgraph.config import DataConfig, ModelConfig, to_dict
+from medgraph.config import DataConfig, ModelConfig
 from medgraph.models.build import assets_hash, build_vision
 from medgraph.segmentation.data import MaskedDataModule
 from medgraph.segmentation.masks import MaskedImages, masked_images
@@ -23,10 +22,7 @@ from medgraph.segmentation.module import SegmentationModule, Validation, count_s
 from medgraph.segmentation.network import SegmentationNet
 from medgraph.segmentation.options import SegmentationConfig, check
 from medgraph.segmentation.results import SegmentationResults
-from medgraph.training.alone import claim_run, fit_alone
-from medgraph.training.board import write_hyperparameters
-from medgraph.training.checkpoint import remove_checkpoints
-from medgraph.training.logging import quiet, write_csv
+from medgraph.training.alone import claim_run, finish_run, fit_alone
 from medgraph.training.ranks import uses_gpu
 from medgraph.training.rundir import write_data_identity
 
@@ -59,7 +55,6 @@ def segment(
     """
     from medgraph.segmentation.report import choose_examples, write_run_report
 
-    quiet()
     check(config)
     console = console or Console()
     with claim_run(config) as (folder, interrupts):
@@ -78,16 +73,10 @@ def segment(
         validated = config.validate_every and source.splits["val"]
         callbacks = [Validation(source, config.validate_every)] if validated else []
         console.print(f"[bold]{config.name}[/bold]  {folder}", soft_wrap=True)
-        start = time.perf_counter()
         fit_alone(SegmentationModule(net, config), data, config, folder / STAGE, console, interrupts, callbacks)
-        remove_checkpoints(folder / STAGE)
         counts = count_split(net.to("cuda" if uses_gpu(config.trainer) else "cpu"), source, "test")
         results = SegmentationResults.of(counts, source.splits["test"], source.classes, config.seed)
-        write_csv(folder / "metrics.jsonl", folder / "metrics.csv")
-        write_hyperparameters(folder, to_dict(config), results.figures)
-        report = write_run_report(folder, config, results, source.classes, choose_examples(net, source, counts))
-        results.save(finished)  # last: it marks the run as finished
-        dice, seconds = 100 * results.value("dice"), time.perf_counter() - start
-        console.print(f"mean Dice {dice:.1f} % after {config.steps} steps, {seconds:.0f} s")
-        console.print(f"report: {report}", soft_wrap=True)
+        console.print(f"{len(source.classes) - 1} classes: mean Dice {100 * results.value('dice'):.1f} %")
+        write_run_report(folder, config, results, source.classes, choose_examples(net, source, counts))
+        finish_run(folder, STAGE, config, results, results.figures, console)
     return SegmentationOutcome(folder, results)
