@@ -161,8 +161,8 @@ def _refuse_changes(file: Path, planned: Sequence[Start], now: Sequence[Start]) 
     if changed:
         raise ConfigError(
             f"{file}: since it was planned, {first_few(changed, separator='; ')}. New runs would differ from those "
-            "that have finished: give the same arguments to medgraph cg plan with another folder, or use the version that "
-            "planned this one"
+            "that have finished: give the same arguments to medgraph cg plan with another folder, or use the version "
+            "that planned this one"
         )
 
 
