@@ -7,8 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from medgraph.evaluation.comparison import Comparison
-from medgraph.evaluation.statistics import paired_over_seeds
+from medgraph.evaluation.comparison import ArmRow, Comparison
 from medgraph.report import plots
 from medgraph.report.page import Picture, picture
 from medgraph.report.sections import Curves, Section, write_sections
@@ -60,17 +59,20 @@ def comparison_table(comparison: Comparison) -> RunTable:
 
 
 def overview_table(comparisons: Sequence[Comparison]) -> RunTable:
-    """Means of all arms under all figures, with their intervals over seeds; the more numerous make the rows."""
-
-    def cell(values: Sequence[float]) -> str:
-        over_seeds = paired_over_seeds([0.0] * len(values), values)
-        return f"{percent(over_seeds.mean)} ({interval(over_seeds)})"
-
+    """Means and SDs of all arms under all figures; the more numerous of arms and figures make the rows."""
     cells = [("arm", *(row.arm for row in comparisons[0].rows))]
-    cells += [(each.title, *(cell(row.values) for row in each.rows)) for each in comparisons]
+    cells += [(each.title, *map(_overview_cell, each.rows)) for each in comparisons]
     header, *rows = zip(*cells, strict=True) if len(cells) <= len(cells[0]) else cells
-    caption = "Test split, %: means over seeds with 95 % t intervals, of each arm alone; paired differences say more."
+    caption = (
+        f"Test split, %: mean ± SD over seeds. An asterisk: the 95 % interval of the difference to "
+        f"{comparisons[0].reference}, paired by seed, excludes zero."
+    )
     return RunTable("overview", "Overview", header, rows, caption)
+
+
+def _overview_cell(row: ArmRow) -> str:
+    text = percent(row.mean) if math.isnan(row.sd) else f"{percent(row.mean)} ± {percent(row.sd)}"
+    return f"{text} *" if row.versus and (row.versus.low > 0 or row.versus.high < 0) else text
 
 
 def _compared(comparison: Comparison) -> Section:

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Table
 from rich.text import Text
 
@@ -52,14 +54,17 @@ class RunTable:
     def _repr_markdown_(self) -> str:
         return to_markdown(self.header, self.rows, self.caption)
 
-    def __rich__(self) -> Table:
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        # Numbers stay in one piece where that leaves 16 characters for the first column.
+        widths = [max(map(cell_len, column)) for column in zip(self.header, *self.rows, strict=True)]
+        numbers_fit = sum(widths[1:]) + len(widths) + 16 <= options.max_width
         table = Table(title=self.title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
         for place, name in enumerate(self.header):
             justify: Any = "left" if place < self.texts else "right"
-            table.add_column(name, justify=justify, no_wrap=not place, overflow="fold")
+            table.add_column(name, justify=justify, no_wrap=numbers_fit and place > 0, overflow="fold")
         for row in self.rows:
             table.add_row(*map(Text, row))
-        return table
+        yield table
 
 
 def to_csv(header: Cells, rows: Sequence[Cells], caption: str) -> str:
