@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
 from medgraph.config import ConfigError, DataConfig, PhantomConfig
@@ -47,6 +48,9 @@ def check(config: SegmentationConfig) -> None:
     """
     check_alone(config, _RANGES)
     check_start(config.vision)
+    if config.masks and not Path(config.masks).is_dir():
+        raise ConfigError(f"masks={config.masks}: no such folder; expected one with train/images, train/masks, "
+                          "test/images and test/masks")  # fmt: skip
     for name in ("augment", "cache", *(["fraction"] if config.masks else [])):
         value, kept = getattr(config.data, name), getattr(DataConfig(), name)
         if value != kept:

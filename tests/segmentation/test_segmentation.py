@@ -73,7 +73,8 @@ def test_a_folder_without_a_split_for_validation_is_not_validated(pairs, tmp_pat
     [
         (["steps=0"], "steps=0: expected at least 1"),
         (["data.augment=[shift]"], r"data.augment=\['shift'\]: images with masks are read as they are and keep"),
-        (["masks=x", "data.fraction=0.5"], "data.fraction=0.5: images with masks"),
+        (["masks=.", "data.fraction=0.5"], "data.fraction=0.5: images with masks"),
+        (["masks=nowhere"], "masks=nowhere: no such folder; expected one with train/images"),
         (["trainer.devices=2"], "runs on one device"),
         (["vision=huge"], "vision=huge: unknown tower"),
         (["vision=runs/lvm_med/x/seed-3/encoder"], "seed-3/encoder: no such folder; give one"),
