@@ -9,7 +9,6 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import lightning as L
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -22,10 +21,8 @@ from medgraph.data.datamodule import trained_batches
 from medgraph.data.records import Image
 from medgraph.evaluation.probes import Features
 from medgraph.models.vision import VisionTower
-from medgraph.training.alone import Measuring
-from medgraph.training.optimizer import cosine_adamw
+from medgraph.training.alone import AloneModule, Measuring
 from medgraph.training.representations import LabelledImage
-from medgraph.training.steps import start_batch
 
 BATCH = 64
 
@@ -77,7 +74,7 @@ class Classifier(nn.Module):
         )
 
 
-class ClassifierModule(L.LightningModule):
+class ClassifierModule(AloneModule):
     """Training of a classifier; what a mix draws depends on seed and batch alone, so that runs resume.
 
     Logged: ``train/loss``, ``train/lr``.
@@ -85,18 +82,13 @@ class ClassifierModule(L.LightningModule):
     Args:
         classifier: trained in place.
         config: of the run.
-
-    Attributes:
-        batch_terms: last batch and its detached loss, for `medgraph.training.spikes.SpikeGuard`.
     """
 
-    def __init__(self, classifier: Classifier, config: ClassifierConfig) -> None:
-        super().__init__()
-        self.classifier, self.config = classifier, config
+    config: ClassifierConfig
 
-    def on_train_batch_start(self, batch: LabelledBatch, batch_idx: int) -> None:
-        """Let dropout depend on seed and batch alone, and log under the true step."""
-        start_batch(self, self.config.seed)
+    def __init__(self, classifier: Classifier, config: ClassifierConfig) -> None:
+        super().__init__(config)
+        self.classifier = classifier
 
     def training_step(self, batch: LabelledBatch, batch_idx: int) -> Tensor:
         """Loss of one batch."""
@@ -104,16 +96,8 @@ class ClassifierModule(L.LightningModule):
         targets = F.one_hot(batch.labels, self.classifier.head.out_features).float()
         images, targets = self.config.mix(batch.images.float() / 255, targets, rng, self.classifier.activation_maps)
         loss = self.config.mix.loss(self.classifier(255 * images).float(), targets)
-        self.batch_terms = batch, {"loss": loss.detach()}
-        values = {"train/loss": loss.detach(), "train/lr": self.optimizers().param_groups[0]["lr"]}  # type: ignore[union-attr]
-        self.log_dict(values, batch_size=len(batch.ids))
+        self.log_loss(batch, loss)
         return loss
-
-    def configure_optimizers(self) -> Any:
-        """See `medgraph.training.optimizer.cosine_adamw`."""
-        config = self.config
-        trained = [parameter for parameter in self.parameters() if parameter.requires_grad]
-        return cosine_adamw(trained, config.lr, config.weight_decay, config.warmup, config.steps)
 
 
 class Validation(Measuring):

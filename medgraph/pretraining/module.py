@@ -9,7 +9,6 @@ import copy
 import math
 from typing import Any
 
-import lightning as L
 import torch
 from torch import Tensor, nn
 
@@ -18,8 +17,7 @@ from medgraph.pretraining.data import ViewBatch
 from medgraph.pretraining.graph_matching import GraphMatching
 from medgraph.pretraining.losses import BYOL, EncodedViews, SimCLR, VICReg, ViewLoss, projector
 from medgraph.pretraining.options import PretrainConfig
-from medgraph.training.optimizer import cosine_adamw
-from medgraph.training.steps import start_batch
+from medgraph.training.alone import AloneModule
 
 
 def build_loss(config: PretrainConfig) -> ViewLoss:
@@ -50,7 +48,7 @@ class Branch(nn.Module):
         return projected.unflatten(0, pixels.shape[:2]), maps.unflatten(0, pixels.shape[:2])
 
 
-class PretrainModule(L.LightningModule):
+class PretrainModule(AloneModule):
     """Self-supervised pre-training of a tower.
 
     Checkpoints hold everything that training goes on from, the noise included. Logged: ``train/loss``,
@@ -59,22 +57,16 @@ class PretrainModule(L.LightningModule):
     Args:
         tower: trained in place.
         config: the pre-training.
-
-    Attributes:
-        batch_terms: last batch and its detached losses, for `medgraph.training.spikes.SpikeGuard`.
     """
 
+    config: PretrainConfig
+
     def __init__(self, tower: VisionTower, config: PretrainConfig) -> None:
-        super().__init__()
-        self.config = config
+        super().__init__(config)
         self.branch = Branch(tower, config.hidden, config.projection).train()
         self.loss = build_loss(config).train()
         self.target = copy.deepcopy(self.branch).requires_grad_(False) if self.loss.wants_targets else None
         self.noise = torch.Generator().manual_seed(config.seed)
-
-    def on_train_batch_start(self, batch: ViewBatch, batch_idx: int) -> None:
-        """Let dropout depend on seed and batch alone, and log under the true step."""
-        start_batch(self, self.config.seed)
 
     def training_step(self, batch: ViewBatch, batch_idx: int) -> Tensor:
         """Loss of one batch."""
@@ -86,10 +78,7 @@ class PretrainModule(L.LightningModule):
         views = EncodedViews(projected.float(), maps, batch.boxes, batch.flips, batch.image_ids, self.noise, targets)
         with torch.amp.autocast(self.device.type, enabled=False):
             loss, terms = self.loss(views)
-        self.batch_terms = batch, {"loss": loss.detach()}
-        values = {"loss": loss.detach(), **terms, "lr": self.optimizers().param_groups[0]["lr"]}  # type: ignore[union-attr]
-        self.log_dict({f"train/{name}": value for name, value in values.items()}, batch_size=len(batch.ids))
-        self.log("loss", loss.detach(), prog_bar=True, logger=False, batch_size=len(batch.ids))
+        self.log_loss(batch, loss, terms)
         return loss
 
     @torch.no_grad()
@@ -101,12 +90,6 @@ class PretrainModule(L.LightningModule):
         momentum = 1 - (1 - self.config.baselines.momentum) * (math.cos(math.pi * done) + 1) / 2
         for old, new in zip(self.target.parameters(), self.branch.parameters(), strict=True):
             old.lerp_(new, 1 - momentum)
-
-    def configure_optimizers(self) -> Any:
-        """See `medgraph.training.optimizer.cosine_adamw`."""
-        config = self.config
-        trained = [parameter for parameter in self.parameters() if parameter.requires_grad]
-        return cosine_adamw(trained, config.lr, config.weight_decay, config.warmup, config.steps)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep the state of the noise."""

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import lightning as L
 import numpy as np
 import torch
 from torch import Tensor
@@ -19,14 +18,12 @@ from medgraph.segmentation.masks import MaskedImages
 from medgraph.segmentation.network import SegmentationNet, segmentation_loss
 from medgraph.segmentation.options import SegmentationConfig
 from medgraph.segmentation.overlap import Counts, count_pixels, overlap_figures
-from medgraph.training.alone import Measuring
-from medgraph.training.optimizer import cosine_adamw
-from medgraph.training.steps import start_batch
+from medgraph.training.alone import AloneModule, Measuring
 
 BATCH = 64
 
 
-class SegmentationModule(L.LightningModule):
+class SegmentationModule(AloneModule):
     """Training of a network; what dropout draws depends on seed and batch alone, so that runs resume.
 
     Logged: ``train/loss``, ``train/lr``.
@@ -34,32 +31,17 @@ class SegmentationModule(L.LightningModule):
     Args:
         net: trained in place.
         config: of the run.
-
-    Attributes:
-        batch_terms: last batch and its detached loss, for `medgraph.training.spikes.SpikeGuard`.
     """
 
     def __init__(self, net: SegmentationNet, config: SegmentationConfig) -> None:
-        super().__init__()
-        self.net, self.config = net, config
-
-    def on_train_batch_start(self, batch: MaskedBatch, batch_idx: int) -> None:
-        """Let dropout depend on seed and batch alone, and log under the true step."""
-        start_batch(self, self.config.seed)
+        super().__init__(config)
+        self.net = net
 
     def training_step(self, batch: MaskedBatch, batch_idx: int) -> Tensor:
         """Loss of one batch."""
         loss = segmentation_loss(self.net(batch.images), batch.masks)
-        self.batch_terms = batch, {"loss": loss.detach()}
-        values = {"train/loss": loss.detach(), "train/lr": self.optimizers().param_groups[0]["lr"]}  # type: ignore[union-attr]
-        self.log_dict(values, batch_size=len(batch.ids))
+        self.log_loss(batch, loss)
         return loss
-
-    def configure_optimizers(self) -> Any:
-        """See `medgraph.training.optimizer.cosine_adamw`."""
-        config = self.config
-        trained = [parameter for parameter in self.parameters() if parameter.requires_grad]
-        return cosine_adamw(trained, config.lr, config.weight_decay, config.warmup, config.steps)
 
 
 @torch.no_grad()

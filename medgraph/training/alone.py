@@ -12,6 +12,7 @@ import lightning as L
 import torch
 from lightning.pytorch.callbacks import RichProgressBar
 from rich.console import Console
+from torch import Tensor
 
 from medgraph.config import run_dir, to_dict
 from medgraph.config.alone import AloneConfig
@@ -22,9 +23,11 @@ from medgraph.training.board import Board, write_hyperparameters
 from medgraph.training.checkpoint import AtomicCheckpointIO, Checkpoints, newest_checkpoint, remove_checkpoints, step_of
 from medgraph.training.interrupts import Interrupts
 from medgraph.training.logging import Clock, MetricsLogger, quiet, write_csv
+from medgraph.training.optimizer import cosine_adamw
 from medgraph.training.rundir import claim, write_identity
 from medgraph.training.spikes import SpikeGuard
 from medgraph.training.stages import fit, make_trainer, precision
+from medgraph.training.steps import start_batch
 
 
 class Saved(Protocol):
@@ -52,6 +55,49 @@ def claim_run(config: AloneConfig) -> Iterator[tuple[Path, Interrupts]]:
     with Interrupts() as interrupts, bars_wanted(config.trainer.progress), claim(folder):
         write_identity(config, folder)
         yield folder, interrupts
+
+
+class AloneModule(L.LightningModule):
+    """A training that `fit_alone` runs; dropout depends on seed and batch alone, so that it can be resumed.
+
+    A subclass adds the ``training_step``, which calls `log_loss`. Logged: ``train/loss``, ``train/<term>``,
+    ``train/lr``.
+
+    Args:
+        config: of the training.
+
+    Attributes:
+        batch_terms: last batch and its detached loss, for `medgraph.training.spikes.SpikeGuard`.
+    """
+
+    def __init__(self, config: AloneConfig) -> None:
+        super().__init__()
+        self.config = config
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        """See `medgraph.training.steps.start_batch`."""
+        start_batch(self, self.config.seed)
+
+    def log_loss(self, batch: Any, loss: Tensor, terms: Mapping[str, Tensor | float] | None = None) -> None:
+        """Log a step.
+
+        Args:
+            batch: with ``ids``, one an image.
+            loss: scalar.
+            terms: of it, by name.
+        """
+        loss = loss.detach()
+        self.batch_terms = batch, {"loss": loss}
+        rate = self.optimizers().param_groups[0]["lr"]  # type: ignore[union-attr]
+        values = {"loss": loss, **(terms or {}), "lr": rate}
+        self.log_dict({f"train/{name}": value for name, value in values.items()}, batch_size=len(batch.ids))
+        self.log("loss", loss, prog_bar=True, logger=False, batch_size=len(batch.ids))
+
+    def configure_optimizers(self) -> Any:
+        """See `medgraph.training.optimizer.cosine_adamw`."""
+        config = self.config
+        trained = [parameter for parameter in self.parameters() if parameter.requires_grad]
+        return cosine_adamw(trained, config.lr, config.weight_decay, config.warmup, config.steps)
 
 
 class Measuring(L.Callback):
@@ -86,7 +132,7 @@ class Measuring(L.Callback):
 
 
 def fit_alone(
-    module: L.LightningModule,
+    module: AloneModule,
     data: L.LightningDataModule,
     config: AloneConfig,
     folder: Path,
@@ -100,7 +146,7 @@ def fit_alone(
     lie beside the checkpoints' folder.
 
     Args:
-        module: with ``batch_terms``, see `SpikeGuard`.
+        module: what is trained.
         data: restores the place that its checkpoint state names.
         config: of the training; a gradient norm of 0 stands for any.
         folder: of checkpoints; its name marks the lines of the log.
