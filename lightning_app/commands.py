@@ -176,9 +176,13 @@ def report(
 
     if not (run_dir / "results.json").is_file():
         raise ConfigError(f"{run_dir} is not the folder of a finished run: it has no results.json")
-    from medgraph.report.run import read_run_tables, write_report
+    from medgraph.report.run import answers_questions, read_run_tables, write_report
     from medgraph.report.tables import FORMATS
 
+    if not answers_questions(run_dir):
+        raise ConfigError(
+            f"{run_dir} holds no answers to questions: the page of such a run is written once, at its end"
+        )
     if not tables:
         typer.echo(write_report(run_dir))
         return

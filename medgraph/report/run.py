@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bisect
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -118,6 +119,14 @@ def write_report(run_dir: str | Path, references: str | Path | None = None) -> P
         },
         provenance(folder),
     )
+
+
+def answers_questions(run_dir: Path) -> bool:
+    """Whether the results of a run are those of questions, and not of a pre-training or a classifier."""
+    try:
+        return "entries" in json.loads((run_dir / "results.json").read_text(encoding="utf-8"))
+    except ValueError:
+        return True  # `write_report` says that they cannot be read
 
 
 def read_run_tables(run_dir: str | Path) -> list[RunTable]:

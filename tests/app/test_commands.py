@@ -176,6 +176,14 @@ def test_report_needs_a_finished_run(medgraph, tmp_path):
     )
 
 
+def test_report_leaves_the_page_of_a_pre_training_alone(medgraph, tmp_path):
+    (tmp_path / "results.json").write_text('[{"probe": "knn"}]')
+    code, _, err = medgraph("report", str(tmp_path))
+    assert code == 2
+    assert "holds no answers to questions" in err
+    assert not (tmp_path / "report.html").exists()
+
+
 @pytest.mark.parametrize(
     "command",
     [
