@@ -21,6 +21,7 @@ from medgraph.data.readers.masks import read_pair
 from medgraph.data.records import Image
 
 SPLITS = ("train", "val", "test")
+MAX_CLASSES = 64  # masks with more grey values than this are smoothed or compressed
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,12 +84,12 @@ def masked_phantoms(config: PhantomConfig) -> MaskedImages:
 def read_pairs(root: Path) -> MaskedImages:
     """Read ``train``, ``test`` and, where it is there, ``val`` below a folder, each with ``images`` and ``masks``.
 
-    A mask has its image's name, with any suffix; its grey values number the classes, 0 being the background. Images are
-    stretched to squares.
+    A mask has its image's name, with any suffix. Every grey value of the training masks is a class, in ascending order
+    behind the background, which is 0. Images are stretched to squares.
 
     Raises:
-        DataError: if a split has no image or no mask with a foreground, an image no mask of its size, or a mask a grey
-            value that does not number a class of the training masks.
+        DataError: if a split has no image or no mask with a foreground, an image no mask of its size, a mask a grey
+            value that no training mask has, or the training masks more than `MAX_CLASSES` of them.
     """
     splits: dict[str, list[str]] = {name: [] for name in SPLITS}
     values, files = {}, hashlib.sha256()
@@ -103,31 +104,38 @@ def read_pairs(root: Path) -> MaskedImages:
             splits[name].append(path.relative_to(root).as_posix())
             values[splits[name][-1]] = set(np.unique(mask).tolist())
             files.update(splits[name][-1].encode() + picture.tobytes() + mask.tobytes())
-    num_classes = len({0}.union(*(values[image] for image in splits["train"])))
+    levels = np.array(sorted({0}.union(*(values[image] for image in splits["train"]))))
     for name, names in splits.items():
-        _check_values({root / image: values[image] for image in names}, root / name, num_classes)
+        _check_values({root / image: values[image] for image in names}, root / name, levels.tolist())
 
     def load(image: str, side: int) -> Image:
         picture, mask = read_pair(root / image, root / image.split("/")[0])
-        labels = PIL.Image.fromarray(mask.astype(np.uint8)).resize((side, side), PIL.Image.Resampling.NEAREST)
+        numbers = np.searchsorted(levels, mask).astype(np.uint8)
+        labels = PIL.Image.fromarray(numbers).resize((side, side), PIL.Image.Resampling.NEAREST)
         pixels = picture.resize((side, side), PIL.Image.Resampling.BICUBIC)
         return np.dstack([np.asarray(pixels), np.asarray(labels)])
 
-    classes = ["background", *(f"class {number}" for number in range(1, num_classes))]
+    classes = ["background", *(f"value {level}" for level in levels[1:])]
     return MaskedImages(classes, splits, files.hexdigest()[:16], KeptImages(load))
 
 
 _LAYOUT = ("images/NAME.*", "masks/NAME.*")
 
 
-def _check_values(values: Mapping[Path, set[float]], folder: Path, num_classes: int) -> None:
-    """Refuse grey values of a split that number no class, and a split of background alone."""
+def _check_values(values: Mapping[Path, set[float]], folder: Path, levels: list[float]) -> None:
+    """Refuse masks that are no classes, grey values of a split that training lacks, and a split of background alone."""
+    if len(levels) > MAX_CLASSES:
+        raise DataError.at(
+            "mask_value", folder / "masks", found=f"{len(levels)} different grey values", field="mask",
+            expected=f"at most {MAX_CLASSES}, one a class",
+            fix="save masks without smooth edges and without loss (PNG, not JPEG)",
+        )  # fmt: skip
     for image, found in values.items():
-        if unknown := sorted(found - set(range(min(num_classes, 256)))):
+        if unknown := sorted(found.difference(levels)):
             raise DataError.at(
                 "mask_value", image, found=unknown[0], field="mask",
-                expected=f"0 to {num_classes - 1}, training masks having {num_classes} different values",
-                fix="number the classes 0 (background), 1, 2 … without gaps; divide masks of 0 and 255 by 255",
+                expected=f"one of {', '.join(map(str, levels))}, the grey values of the training masks",
+                fix="give this class the same grey value in all splits, or move an image with it to train",
             )  # fmt: skip
     if values and set().union(*values.values()) == {0}:
         raise DataError.at("mask_empty", folder / "masks", found="only grey value 0, the background",

@@ -20,8 +20,8 @@ class SegmentationConfig(AloneConfig):
     data: DataConfig = field(default_factory=PhantomConfig)
     """Phantoms, unless `masks` is given."""
     masks: str = ""
-    """Folder with `train`, `test` and perhaps `val`, each with `images/NAME.*` and `masks/NAME.*`; grey values of masks
-    number the classes, 0 is the background."""
+    """Folder with `train`, `test` and perhaps `val`, each with `images/NAME.*` and `masks/NAME.*`; each grey value
+    of the training masks is a class, 0 the background."""
     vision: str = "tiny"
     """`tiny`, `small`, a short name, or a Hugging Face vision tower by hub name or path."""
     weights: Literal["pretrained", "random"] = "pretrained"

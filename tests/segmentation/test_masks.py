@@ -30,7 +30,7 @@ def test_phantoms_without_a_finding_are_refused():
 
 def test_pairs_of_a_folder_stay_aligned_and_whole(pairs):
     source = masked_images(PHANTOMS, str(pairs))
-    assert source.classes == ["background", "class 1"]
+    assert source.classes == ["background", "value 1"]
     assert source.splits == {name: [f"{name}/images/{i}.png" for i in range(4)] if name != "val" else []
                              for name in ("train", "val", "test")}  # fmt: skip
     for name in source.splits["test"]:
@@ -51,6 +51,16 @@ def test_a_palette_holds_numbers_and_the_fingerprint_what_is_in_the_files(pairs)
     assert masked_images(PHANTOMS, str(pairs)).fingerprint == before.fingerprint
     PIL.Image.fromarray(1 - values).save(file)
     assert masked_images(PHANTOMS, str(pairs)).fingerprint != before.fingerprint
+
+
+def test_masks_of_0_and_255_have_two_classes(pairs):
+    before = masked_images(PHANTOMS, str(pairs))
+    numbers = [before.load(name, 20)[..., 3] for name in before.splits["test"]]
+    scale(pairs)
+    source = masked_images(PHANTOMS, str(pairs))
+    assert source.classes == ["background", "value 255"]
+    for name, number in zip(source.splits["test"], numbers, strict=True):
+        np.testing.assert_array_equal(source.load(name, 20)[..., 3], number)
 
 
 def remove_mask(root):
@@ -77,6 +87,11 @@ def scale(root):
         PIL.Image.fromarray(255 * values).save(file)
 
 
+def smooth(root):
+    for file in root.glob("train/masks/*.png"):
+        PIL.Image.fromarray(np.linspace(0, 80, 40 * 60).reshape(40, 60).astype(np.uint8)).save(file)
+
+
 def blacken(root):
     for file in (root / "test" / "masks").iterdir():
         PIL.Image.new("L", (60, 40)).save(file)
@@ -89,8 +104,8 @@ def blacken(root):
         (remove_images, r"test/images: found 'no image', expected images to segment; masks=FOLDER needs images/NAME"),
         (empty_validation, r"val/images: found 'no image'"),
         (save(1, (30, 40)), r"test/masks/1\.png: found '30 x 40 pixels', expected 60 x 40 as in .*1\.png; export"),
-        (save(2), r"test/images/1\.png, field 'mask': found 2, expected 0 to 1, training masks having 2 different"),
-        (scale, r"found 255, expected 0 to 1, .* divide masks of 0 and 255 by 255"),
+        (save(2), r"test/images/1\.png, field 'mask': found 2, expected one of 0, 1, the grey values of the training"),
+        (smooth, r"train/masks, field 'mask': found '\d+ different grey values', expected at most 64, .* without smooth"),
         (blacken, r"test/masks: found 'only grey value 0, the background', expected masks with a foreground"),
     ],
 )  # fmt: skip
