@@ -30,14 +30,15 @@ def write_arms_report(
         logs: of the runs by arm.
         curves: what is shown of them.
     """
-    overview = Section("overview", "Overview", "All that was measured; each row is a section below.",
-                       tables=[overview_table(comparisons)])  # fmt: skip
+    seeds = len(comparisons[0].rows[0].values)
+    warnings = ["Fewer than five seeds: small differences cannot be told from the luck of a seed."] if seeds < 5 else []
+    overview = Section("overview", "Overview", "All that was measured; each figure has a section below.",
+                       tables=[overview_table(comparisons)], warnings=warnings)  # fmt: skip
     drawn = [figure for name, series in curves for key, label in series.items()
              if (figure := _arm_curves(logs, f"{name}: {label}" if len(series) > 1 else name, key))]  # fmt: skip
     during = Section("curves", "During training", "Every seed faint, the mean of the seeds strong.", drawn)
     sections = [overview, *map(_compared, comparisons), during]
     write_tables(folder, (table for section in sections for table in section.tables))
-    seeds = len(comparisons[0].rows[0].values)
     facts = [f"{len(logs)} arms", f"{seeds} seed{'s' * (seeds != 1)}", f"reference: {comparisons[0].reference}"]
     return write_sections(folder / "report.html", title, "MedGraph · study", facts, sections)
 
@@ -88,11 +89,7 @@ def _compared(comparison: Comparison) -> Section:
     if rows:
         caption = f"{comparison.title}: difference to {comparison.reference} in points, 95 % t intervals over seeds."
         figures.append(picture(plots.forest(rows, "Difference in points", zero=0), caption))
-    few = min(len(row.values) for row in comparison.rows) < 5
-    warnings = ["Fewer than five seeds: small differences cannot be told from the luck of a seed."] if few else []
-    return Section(
-        comparison.name, comparison.title, comparison.text, figures, [comparison_table(comparison)], warnings
-    )
+    return Section(comparison.name, comparison.title, comparison.text, figures, [comparison_table(comparison)])
 
 
 def _arm_curves(logs: Mapping[str, Sequence[Log]], title: str, key: str) -> Picture | None:
