@@ -24,6 +24,8 @@ def segmentation_study(
     name: str, title: str, arms: Mapping[str, Sequence[str]], default: Sequence[str], seeds: int = 3
 ) -> ArmStudy:
     """A study of segmentation on phantoms, or on whatever its arguments say; arguments as those of `ArmStudy`."""
-    base = SegmentationConfig(name=name, data=PhantomConfig(num_train=1000, num_val=100, num_test=400, num_ood=0))
+    data = PhantomConfig(num_train=1000, num_val=100, num_test=400, num_ood=0)
+    # 300 steps teach one class of three.
+    base = SegmentationConfig(name=name, data=data, steps=1000, validate_every=200)
     run = partial(segment, read=keep_last(masked_images))
     return ArmStudy(title, base, arms, default, check, run, COMPARED, CURVES[::-1], seeds)
