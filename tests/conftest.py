@@ -7,6 +7,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
@@ -42,6 +43,29 @@ def interrupt() -> Callable[[type, int, Callable[[], object]], None]:
                 train()
 
     return interrupt
+
+
+@pytest.fixture
+def whole_and_parts(interrupt, tmp_path) -> Callable[..., tuple[Any, Any]]:
+    """Outcomes of a training left alone, and of one that was interrupted and continued.
+
+    Takes ``run(config, console)``, the ``configure(root, **options)`` of its configurations, module and step of the
+    interruption, and options.
+    """
+
+    def train(run: Callable, configure: Callable, module: type, step: int, **options: Any) -> tuple[Any, Any]:
+        from rich.console import Console
+
+        from medgraph.config import TrainerConfig
+
+        quiet = Console(quiet=True)
+        trainer = TrainerConfig(accelerator="cpu", log_every=1, progress=False, checkpoint_every=2)
+        whole, parts = (configure(tmp_path / name, trainer=trainer, **options) for name in ("whole", "parts"))
+        left_alone = run(whole, quiet)
+        interrupt(module, step, lambda: run(parts, quiet))
+        return left_alone, run(parts, quiet)
+
+    return train
 
 
 @pytest.fixture(autouse=True)

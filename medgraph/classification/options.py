@@ -1,4 +1,4 @@
-"""The configuration of a classifier, beyond `AloneConfig`. A field's text is its documentation."""
+"""The configuration of a classifier, beyond `TowerConfig`. A field's text is its documentation."""
 
 from __future__ import annotations
 
@@ -7,24 +7,19 @@ from typing import Literal
 
 from medgraph.augment.base import Mix
 from medgraph.config import DataConfig, PhantomConfig, PromptOptions
-from medgraph.config.alone import AloneConfig, check_alone
-from medgraph.config.presets import check_start
+from medgraph.config.alone import TowerConfig, check_tower
 from medgraph.config.validation import Range
 
 Tuning = Literal["full", "dvpt", "linear"]
 
 
 @dataclass
-class ClassifierConfig(AloneConfig):
+class ClassifierConfig(TowerConfig):
     """A tower that is fine-tuned to tell the labels of a corpus."""
 
     name: str = "classification"
     data: DataConfig = field(default_factory=PhantomConfig)
     """Any source whose images have labels in train, val and test."""
-    vision: str = "tiny"
-    """`tiny`, `small`, a short name, or a Hugging Face vision tower by hub name or path."""
-    weights: Literal["pretrained", "random"] = "pretrained"
-    """What training starts from; `random` keeps the architecture only."""
     tuning: Tuning = "full"
     """What is trained beside the head: the whole tower, dynamic prompts in it, or nothing."""
     dvpt: PromptOptions = field(default_factory=lambda: PromptOptions(prompts=50))
@@ -57,5 +52,4 @@ def check(config: ClassifierConfig) -> None:
     Raises:
         ConfigError: naming the key, the value and what is accepted.
     """
-    check_alone(config, _RANGES)
-    check_start(config.vision)
+    check_tower(config, _RANGES)

@@ -10,23 +10,21 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import lightning as L
 import numpy as np
-import torch
 from rich.console import Console
 
 from medgraph.classification.data import LabelledDataModule
 from medgraph.classification.module import Classifier, ClassifierModule, Validation
 from medgraph.classification.options import ClassifierConfig, check
 from medgraph.classification.results import ClassifierResults
-from medgraph.config import DataConfig, ModelConfig, PromptOptions
+from medgraph.config import DataConfig
 from medgraph.data import build_corpus
 from medgraph.data.cache import cache_folder, cache_images
 from medgraph.data.records import Corpus
 from medgraph.evaluation.probes import measure
-from medgraph.models.build import assets_hash, build_vision
 from medgraph.training.alone import claim_run, finish_run, fit_alone
 from medgraph.training.rundir import write_data_identity
+from medgraph.training.towers import seeded_tower, tower_model, tower_weights
 
 STAGE = "classifier"
 RESAMPLES = 200
@@ -64,21 +62,15 @@ def classify(
         if finished.exists():
             return ClassifierOutcome(folder, ClassifierResults.load(finished))
         corpus = read(config.data)
-        prompts = config.dvpt if config.tuning == "dvpt" else PromptOptions()
-        model = ModelConfig(vision=config.vision, weights=config.weights, vision_layer=-1, dvpt=prompts)
-        facts = {
-            "fingerprint": corpus.fingerprint(),
-            "weights": assets_hash(model) if config.vision == "tiny" else None,
-        }
+        model = tower_model(config, config.dvpt if config.tuning == "dvpt" else None)
+        facts = {"fingerprint": corpus.fingerprint(), "weights": tower_weights(model)}
         write_data_identity(folder, facts, config.run.force)
-        L.seed_everything(config.seed, workers=True, verbose=False)
-        tower = build_vision(model)
+        tower = seeded_tower(model, config.seed)
         if config.data.cache:
             corpus = cache_images(corpus, tower.image_size, cache_folder(config.data.cache))
         data = LabelledDataModule(
             corpus, tower.image_size, config.batch_size, config.seed, config.data.augment, config.trainer.num_workers
         )
-        torch.manual_seed(config.seed)  # whatever building the tower has drawn
         classifier = Classifier(tower, data.classes, config.tuning).train()
         validation = [Validation(data.load, data.splits["val"], config.validate_every)] if config.validate_every else []
         console.print(f"[bold]{config.name}[/bold]  {folder}", soft_wrap=True)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
+from medgraph.config.presets import check_start
 from medgraph.config.schema import RunConfig, TrainerConfig
 from medgraph.config.sources import DataConfig, PhantomConfig
 from medgraph.config.validation import RANGES, Range, check_data, check_one_device, check_ranges
@@ -36,6 +38,16 @@ class AloneConfig:
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
 
 
+@dataclass
+class TowerConfig(AloneConfig):
+    """Such a training that starts from a vision tower."""
+
+    vision: str = "tiny"
+    """`tiny`, `small`, a short name, or a Hugging Face vision tower by hub name or path."""
+    weights: Literal["pretrained", "random"] = "pretrained"
+    """What training starts from; `random` keeps the architecture only."""
+
+
 _RANGES: tuple[Range, ...] = (
     ("0 or more", lambda value: value >= 0, "steps weight_decay grad_clip"),
     ("at least 1", lambda value: value >= 1, "batch_size"),
@@ -57,3 +69,13 @@ def check_alone(config: AloneConfig, ranges: Sequence[Range]) -> None:
     check_ranges(config, (*RANGES, *ranges, *_RANGES))
     check_data(config.data)
     check_one_device(config.trainer)
+
+
+def check_tower(config: TowerConfig, ranges: Sequence[Range]) -> None:
+    """Check what `check_alone` does, and the tower's name.
+
+    Raises:
+        ConfigError: naming the key, the value and what is accepted.
+    """
+    check_alone(config, ranges)
+    check_start(config.vision)

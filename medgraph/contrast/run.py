@@ -30,7 +30,7 @@ from medgraph.data.records import Corpus
 from medgraph.prompting.encoder import DualEncoder, load_dual_encoder
 from medgraph.training.alone import Measuring, claim_run, finish_run, fit_alone
 from medgraph.training.interrupts import Interrupts
-from medgraph.training.ranks import uses_gpu
+from medgraph.training.ranks import device_of
 from medgraph.training.rundir import write_data_identity
 
 STAGE = "contrast"
@@ -102,7 +102,7 @@ def pretrain_dual(config: ContrastConfig, console: Console | None = None) -> Con
             console.print(f"[bold red]{leaks.verdict()}[/]", soft_wrap=True)
         if not saved.exists():
             _train(config, corpus, folder, console, interrupts)
-        encoder = load_dual_encoder(str(saved)).to("cuda" if uses_gpu(config.trainer) else "cpu")
+        encoder = load_dual_encoder(str(saved)).to(device_of(config.trainer))
         results = ContrastResults(measure(encoder, corpus, config))
         write_run_report(folder, config, results, [] if leaks.clean else [leaks.verdict()])
         finish_run(folder, STAGE, config, results, results.figures, console)

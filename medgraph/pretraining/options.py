@@ -1,4 +1,4 @@
-"""The configuration of a pre-training, beyond `AloneConfig`. A field's text is its documentation."""
+"""The configuration of a pre-training, beyond `TowerConfig`. A field's text is its documentation."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from medgraph.config import ConfigError, DataConfig, PhantomConfig
-from medgraph.config.alone import AloneConfig, check_alone
-from medgraph.config.presets import check_start
+from medgraph.config.alone import TowerConfig, check_tower
 from medgraph.config.validation import Range
 
 Method = Literal["lvm_med", "simclr", "byol", "vicreg"]
@@ -87,7 +86,7 @@ class BaselineOptions:
 
 
 @dataclass
-class PretrainConfig(AloneConfig):
+class PretrainConfig(TowerConfig):
     """A pre-training: images, tower, method, and the labels that probes are fitted to."""
 
     name: str = "pretraining"
@@ -95,10 +94,7 @@ class PretrainConfig(AloneConfig):
     """Any source: images of `train` and `task` without their labels; probes use the labels of train, val and test."""
     images: str = ""
     """Folder of images to pre-train on instead, no labels needed; its subfolders count as modalities."""
-    vision: str = "tiny"
-    """`tiny`, `small`, a short name, or a Hugging Face vision tower by hub name or path."""
-    weights: Literal["random", "pretrained"] = "random"
-    """What training starts from; `random` keeps the architecture only."""
+    weights: Literal["pretrained", "random"] = "random"
     method: Method = "lvm_med"
     """Which loss; all others settings are the same for every method."""
     batch_size: int = 64
@@ -140,8 +136,7 @@ def check(config: PretrainConfig) -> None:
     Raises:
         ConfigError: naming the key, the value and what is accepted.
     """
-    check_alone(config, _RANGES)
-    check_start(config.vision)
+    check_tower(config, _RANGES)
     if config.images and not Path(config.images).is_dir():
         raise ConfigError(f"images={config.images}: no such folder")
     if config.views.min_local_area > config.views.min_area:

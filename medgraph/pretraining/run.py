@@ -10,14 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import lightning as L
-import torch
 from rich.console import Console
 
-from medgraph.config import ModelConfig
 from medgraph.data import build_corpus
 from medgraph.data.cache import cache_folder, cache_images
 from medgraph.data.records import Corpus
-from medgraph.models.build import assets_hash, build_vision
 from medgraph.models.saving import hugging_face_model, save_encoder
 from medgraph.models.vision import VisionTower, load_vision
 from medgraph.pretraining.data import ViewDataModule, read_images
@@ -29,6 +26,7 @@ from medgraph.training.alone import claim_run, finish_run, fit_alone
 from medgraph.training.interrupts import Interrupts
 from medgraph.training.representations import probe_tower
 from medgraph.training.rundir import write_data_identity
+from medgraph.training.towers import seeded_tower, tower_model, tower_weights
 
 STAGE = "pretraining"
 
@@ -69,17 +67,15 @@ def pretrain(config: PretrainConfig, console: Console | None = None) -> Pretrain
             return PretrainOutcome(folder, encoder, PretrainResults.load(finished))
         labelled = build_corpus(config.data)
         images = read_images(Path(config.images)) if config.images else labelled
-        L.seed_everything(config.seed, workers=True, verbose=False)
-        model = ModelConfig(vision=config.vision, weights=config.weights, vision_layer=-1)
-        facts = {"fingerprint": f"{images.fingerprint()} {labelled.fingerprint()}", "weights": _weights(model)}
+        model = tower_model(config)
+        facts = {"fingerprint": f"{images.fingerprint()} {labelled.fingerprint()}", "weights": tower_weights(model)}
         write_data_identity(folder, facts, config.run.force)
-        tower = build_vision(model)
+        tower = seeded_tower(model, config.seed)
         hugging_face_model(tower)
         console.print(f"[bold]{config.name}[/bold]  {folder}", soft_wrap=True)
         if encoder.exists():
             tower = load_vision(str(encoder), -1, random=False)
         else:
-            torch.manual_seed(config.seed)  # whatever building the tower has drawn
             if config.steps:
                 _fit(tower, config, images, labelled, folder, console, interrupts)
             save_encoder(tower, encoder)
@@ -88,11 +84,6 @@ def pretrain(config: PretrainConfig, console: Console | None = None) -> Pretrain
         figures = {name: probe.figures[FIGURES[0]] for name, probe in results.probes.items()}
         finish_run(folder, STAGE, config, results, figures, console)
     return PretrainOutcome(folder, encoder, results)
-
-
-def _weights(model: ModelConfig) -> str | None:
-    """Hash of the packaged weights that training starts from, if it does."""
-    return assets_hash(model) if model.vision == "tiny" else None
 
 
 def _fit(

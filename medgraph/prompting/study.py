@@ -30,7 +30,7 @@ from medgraph.prompting.protocol import METHODS, Protocol
 from medgraph.prompting.report import tables, write_report
 from medgraph.prompting.results import FewShotResults
 from medgraph.prompting.tiny_clip import pretrain
-from medgraph.training.ranks import uses_gpu
+from medgraph.training.ranks import device_of
 from medgraph.training.rundir import claim, write_data_identity, write_identity
 from medgraph.training.study import split_options
 
@@ -159,7 +159,7 @@ def _prepare(config: FewShotConfig, corpus: Corpus, task: Task, folder: Path, co
 
 def _encoder(config: FewShotConfig, corpus: Corpus, texts: ClassTexts, folder: Path, console: Console) -> DualEncoder:
     """The encoder of the configuration, or the tiny CLIP of the folder, which is trained where it is missing."""
-    device = "cuda" if uses_gpu(config.trainer) else "cpu"
+    device = device_of(config.trainer)
     if config.encoder:
         return load_dual_encoder(config.encoder).to(device)
     file = folder / "encoder"

@@ -29,7 +29,9 @@ BATCH, LR = 64, 2e-3
 """Of their training here."""
 
 
-def pretrain(corpus: Corpus, texts: ClassTexts, steps: int, seed: int, folder: Path, device: str = "cpu") -> float:
+def pretrain(
+    corpus: Corpus, texts: ClassTexts, steps: int, seed: int, folder: Path, device: torch.device | str = "cpu"
+) -> float:
     """Train a tiny CLIP on ``train`` and save it for `load_dual_encoder`.
 
     Args:

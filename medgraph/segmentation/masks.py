@@ -105,6 +105,12 @@ def read_pairs(root: Path) -> MaskedImages:
             values[splits[name][-1]] = set(np.unique(mask).tolist())
             files.update(splits[name][-1].encode() + picture.tobytes() + mask.tobytes())
     levels = np.array(sorted({0}.union(*(values[image] for image in splits["train"]))))
+    if len(levels) > MAX_CLASSES:
+        raise DataError.at(
+            "mask_value", root / "train" / "masks", found=f"{len(levels)} different grey values", field="mask",
+            expected=f"at most {MAX_CLASSES}, one a class",
+            fix="save masks without smooth edges and without loss (PNG, not JPEG)",
+        )  # fmt: skip
     for name, names in splits.items():
         _check_values({root / image: values[image] for image in names}, root / name, levels.tolist())
 
@@ -123,13 +129,7 @@ _LAYOUT = ("images/NAME.*", "masks/NAME.*")
 
 
 def _check_values(values: Mapping[Path, set[float]], folder: Path, levels: list[float]) -> None:
-    """Refuse masks that are no classes, grey values of a split that training lacks, and a split of background alone."""
-    if len(levels) > MAX_CLASSES:
-        raise DataError.at(
-            "mask_value", folder / "masks", found=f"{len(levels)} different grey values", field="mask",
-            expected=f"at most {MAX_CLASSES}, one a class",
-            fix="save masks without smooth edges and without loss (PNG, not JPEG)",
-        )  # fmt: skip
+    """Refuse grey values of a split that training lacks, and a split of background alone."""
     for image, found in values.items():
         if unknown := sorted(found.difference(levels)):
             raise DataError.at(

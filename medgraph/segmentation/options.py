@@ -1,19 +1,17 @@
-"""The configuration of a segmentation, beyond `AloneConfig`. A field's text is its documentation."""
+"""The configuration of a segmentation, beyond `TowerConfig`. A field's text is its documentation."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
 from medgraph.config import ConfigError, DataConfig, PhantomConfig
-from medgraph.config.alone import AloneConfig, check_alone
-from medgraph.config.presets import check_start
+from medgraph.config.alone import TowerConfig, check_tower
 from medgraph.config.validation import Range
 
 
 @dataclass
-class SegmentationConfig(AloneConfig):
+class SegmentationConfig(TowerConfig):
     """A tower that is fine-tuned, under a decoder, to tell the class of every pixel."""
 
     name: str = "segmentation"
@@ -22,10 +20,6 @@ class SegmentationConfig(AloneConfig):
     masks: str = ""
     """Folder with `train`, `test` and perhaps `val`, each with `images/NAME.*` and `masks/NAME.*`; each grey value
     of the training masks is a class, 0 the background."""
-    vision: str = "tiny"
-    """`tiny`, `small`, a short name, or a Hugging Face vision tower by hub name or path."""
-    weights: Literal["pretrained", "random"] = "pretrained"
-    """What training starts from; `random` keeps the architecture only."""
     steps: int = 300
     batch_size: int = 32
     warmup: float = 0.1
@@ -46,8 +40,7 @@ def check(config: SegmentationConfig) -> None:
     Raises:
         ConfigError: naming the key, the value and what is accepted.
     """
-    check_alone(config, _RANGES)
-    check_start(config.vision)
+    check_tower(config, _RANGES)
     if config.masks and not Path(config.masks).is_dir():
         raise ConfigError(f"masks={config.masks}: no such folder; expected one with train/images, train/masks, "
                           "test/images and test/masks")  # fmt: skip

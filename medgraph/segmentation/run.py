@@ -10,12 +10,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import lightning as L
-import torch
 from rich.console import Console
 
-from medgraph.config import DataConfig, ModelConfig
-from medgraph.models.build import assets_hash, build_vision
+from medgraph.config import DataConfig
 from medgraph.segmentation.data import MaskedDataModule
 from medgraph.segmentation.masks import MaskedImages, masked_images
 from medgraph.segmentation.module import SegmentationModule, Validation, count_split
@@ -23,8 +20,9 @@ from medgraph.segmentation.network import SegmentationNet
 from medgraph.segmentation.options import SegmentationConfig, check
 from medgraph.segmentation.results import SegmentationResults
 from medgraph.training.alone import claim_run, finish_run, fit_alone
-from medgraph.training.ranks import uses_gpu
+from medgraph.training.ranks import device_of
 from medgraph.training.rundir import write_data_identity
+from medgraph.training.towers import seeded_tower, tower_model, tower_weights
 
 STAGE = "segmentation"
 
@@ -62,19 +60,17 @@ def segment(
         if finished.exists():
             return SegmentationOutcome(folder, SegmentationResults.load(finished))
         source = read(config.data, config.masks)
-        model = ModelConfig(vision=config.vision, weights=config.weights, vision_layer=-1)
-        facts = {"fingerprint": source.fingerprint, "weights": assets_hash(model) if config.vision == "tiny" else None}
+        model = tower_model(config)
+        facts = {"fingerprint": source.fingerprint, "weights": tower_weights(model)}
         write_data_identity(folder, facts, config.run.force)
-        L.seed_everything(config.seed, workers=True, verbose=False)
-        tower = build_vision(model)
-        torch.manual_seed(config.seed)  # whatever building the tower has drawn
+        tower = seeded_tower(model, config.seed)
         net = SegmentationNet(tower, len(source.classes)).train()
         data = MaskedDataModule(source, tower.image_size, config.batch_size, config.seed, config.trainer.num_workers)
         validated = config.validate_every and source.splits["val"]
         callbacks = [Validation(source, config.validate_every)] if validated else []
         console.print(f"[bold]{config.name}[/bold]  {folder}", soft_wrap=True)
         fit_alone(SegmentationModule(net, config), data, config, folder / STAGE, console, interrupts, callbacks)
-        counts = count_split(net.to("cuda" if uses_gpu(config.trainer) else "cpu"), source, "test")
+        counts = count_split(net.to(device_of(config.trainer)), source, "test")
         results = SegmentationResults.of(counts, source.splits["test"], source.classes, config.seed)
         console.print(f"{len(source.classes) - 1} classes: mean Dice {100 * results.value('dice'):.1f} %")
         write_run_report(folder, config, results, source.classes, choose_examples(net, source, counts))

@@ -47,6 +47,11 @@ def uses_gpu(options: TrainerConfig) -> bool:
     return options.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
 
 
+def device_of(options: TrainerConfig) -> torch.device:
+    """What the models of this process are on: its current CUDA device if `uses_gpu`, else the CPU."""
+    return torch.device("cuda" if uses_gpu(options) else "cpu")
+
+
 def start(options: TrainerConfig) -> None:
     """Start the other processes, which run the same command up to here, or join those that torchrun or SLURM started.
 

@@ -32,7 +32,7 @@ from medgraph.training.interrupts import Interrupts
 from medgraph.training.logging import quiet, write_csv
 from medgraph.training.predict import write_samples
 from medgraph.training.prepare import Prepared, complete, prepare
-from medgraph.training.ranks import is_main, start, together, told_once, uses_gpu
+from medgraph.training.ranks import device_of, is_main, start, together, told_once
 from medgraph.training.rundir import claim, write_data_identity, write_identity
 from medgraph.training.stages import train_stages
 
@@ -91,7 +91,7 @@ def run(
             train_stages(study.config, study.vlm, study.head, study.stages, folder, console, interrupts)
         clock = time.perf_counter()
         predictions, results = evaluate(
-            study.config, study.vlm, study.corpus, study.tokens, study.images, folder, _device(config)
+            study.config, study.vlm, study.corpus, study.tokens, study.images, folder, device_of(config.trainer)
         )
         console.print(f"answered and scored {len(predictions)} questions in {time.perf_counter() - clock:.0f} s")
         with together():
@@ -140,10 +140,6 @@ def _write_pages(
     report = write_report(folder, references=_comparable(reference, folder, study.facts))
     console.print(terminal_table(results))
     console.print(f"report: {report}")
-
-
-def _device(config: ExperimentConfig) -> torch.device:
-    return torch.device("cuda" if uses_gpu(config.trainer) else "cpu")
 
 
 def _comparable(reference: Path | None, folder: Path, facts: dict[str, Any]) -> Path | None:

@@ -164,12 +164,8 @@ def test_runs_of_a_study_share_the_decoded_images_of_the_last_corpus():
 
 
 @pytest.mark.slow
-def test_an_interrupted_run_ends_with_the_same_results(tmp_path, interrupt):
-    trainer = TrainerConfig(accelerator="cpu", log_every=1, progress=False, checkpoint_every=2)
-    options = {"mix": mix_config("yoco"), "steps": 8, "trainer": trainer}
-    whole, config = classify(small(tmp_path / "whole", **options), QUIET), small(tmp_path / "parts", **options)
-    interrupt(ClassifierModule, 5, lambda: classify(config, QUIET))
-    parts = classify(config, QUIET)
+def test_an_interrupted_run_ends_with_the_same_results(whole_and_parts):
+    whole, parts = whole_and_parts(classify, small, ClassifierModule, 5, mix=mix_config("yoco"), steps=8)
     assert parts.results == whole.results
     assert json.dumps(read_metrics(parts.folder / "metrics.jsonl")) == json.dumps(
         read_metrics(whole.folder / "metrics.jsonl")

@@ -153,13 +153,10 @@ def test_every_arm_differs_from_pubmed_clip_in_what_its_name_says():
 
 
 @pytest.mark.slow
-def test_an_interrupted_run_ends_with_the_same_weights(tmp_path, interrupt):
-    trainer = TrainerConfig(accelerator="cpu", log_every=1, progress=False, checkpoint_every=2)
-    options = {"steps": 8, "sentences": True, "alignment": head_config("mgca", num_prototypes=8), "trainer": trainer,
-               "measure_every": 0}  # fmt: skip
-    whole, config = pretrain_dual(small(tmp_path / "whole", **options), QUIET), small(tmp_path / "parts", **options)
-    interrupt(ContrastModule, 5, lambda: pretrain_dual(config, QUIET))
-    parts = pretrain_dual(config, QUIET)
+def test_an_interrupted_run_ends_with_the_same_weights(whole_and_parts):
+    head = head_config("mgca", num_prototypes=8)
+    options = {"steps": 8, "sentences": True, "alignment": head, "measure_every": 0}
+    whole, parts = whole_and_parts(pretrain_dual, small, ContrastModule, 5, **options)
     first, second = (load_file(each.encoder / "model.safetensors") for each in (whole, parts))
     assert first.keys() == second.keys()
     for name, value in first.items():

@@ -122,12 +122,8 @@ def test_the_source_of_the_images_is_chosen_as_anywhere_else(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("method", ["lvm_med", "byol"])
-def test_an_interrupted_run_ends_with_the_same_weights(method, tmp_path, interrupt):
-    trainer = TrainerConfig(accelerator="cpu", log_every=1, progress=False, checkpoint_every=2)
-    options = {"method": method, "steps": 8, "probe_every": 4, "trainer": trainer}
-    whole, config = pretrain(small(tmp_path / "whole", **options), QUIET), small(tmp_path / "parts", **options)
-    interrupt(PretrainModule, 7, lambda: pretrain(config, QUIET))
-    parts = pretrain(config, QUIET)
+def test_an_interrupted_run_ends_with_the_same_weights(method, whole_and_parts):
+    whole, parts = whole_and_parts(pretrain, small, PretrainModule, 7, method=method, steps=8, probe_every=4)
     first, second = (load_file(each.encoder / "model.safetensors") for each in (whole, parts))
     assert first.keys() == second.keys()
     for name, value in first.items():

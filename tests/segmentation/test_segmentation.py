@@ -108,12 +108,8 @@ def test_encoders_become_arms_against_random_weights(tmp_path):
 
 
 @pytest.mark.slow
-def test_an_interrupted_run_ends_with_the_same_results(tmp_path, interrupt):
-    trainer = TrainerConfig(accelerator="cpu", log_every=1, progress=False, checkpoint_every=2)
-    options = {"steps": 8, "trainer": trainer}
-    whole, config = segment(small(tmp_path / "whole", **options), QUIET), small(tmp_path / "parts", **options)
-    interrupt(SegmentationModule, 5, lambda: segment(config, QUIET))
-    parts = segment(config, QUIET)
+def test_an_interrupted_run_ends_with_the_same_results(whole_and_parts):
+    whole, parts = whole_and_parts(segment, small, SegmentationModule, 5, steps=8)
     assert parts.results == whole.results
     assert json.dumps(read_metrics(parts.folder / "metrics.jsonl")) == json.dumps(
         read_metrics(whole.folder / "metrics.jsonl")
